@@ -1,0 +1,88 @@
+package core
+
+import (
+	"time"
+
+	"github.com/passmend/passmend/tenants"
+)
+
+// Kind is what a delivery does.
+type Kind string
+
+// The closed list of kinds. KindResolve finds the user of a request and adds the
+// others; it is made with the request, in the same commit.
+const (
+	KindResolve Kind = "resolve"
+	KindMail    Kind = "mail"
+	KindNotice  Kind = "notice"
+	KindWebhook Kind = "webhook"
+)
+
+// Delivery is one piece of work of the ledger, and what became of it.
+type Delivery struct {
+	ID      DeliveryID
+	Account tenants.AccountID
+	Request RequestID // empty for a notice that no request led to
+	User    UserID    // empty for KindResolve
+	Kind    Kind
+	// Provider is the configured provider that the next attempt goes to; empty:
+	// the first of the account's chain.
+	Provider string
+	// Attempt counts claims, the present one included, so that a delivery that
+	// kills its worker is counted too.
+	Attempt int
+	// Lost counts the leases that lapsed without a result.
+	Lost     int
+	NotAfter time.Time // zero: none
+	Queued   time.Time
+	// Now is the database's clock when the delivery was claimed; NotAfter and a
+	// link's expiry are judged by it.
+	Now         time.Time
+	Lease       LeaseID
+	TraceParent string // of the request
+}
+
+// Lease is the right to settle a delivery until another worker holds it.
+type Lease struct {
+	Delivery DeliveryID
+	ID       LeaseID
+}
+
+// LeaseOf gives the lease that the delivery was claimed under.
+func (d Delivery) LeaseOf() Lease { return Lease{Delivery: d.ID, ID: d.Lease} }
+
+// DeliveryState is where a delivery stands. Queued covers waiting and leased.
+type DeliveryState string
+
+// The closed list of delivery states.
+const (
+	DeliveryQueued      DeliveryState = "queued"
+	DeliveryDone        DeliveryState = "done"
+	DeliveryFailed      DeliveryState = "failed"
+	DeliveryExpired     DeliveryState = "expired"
+	DeliverySuperseded  DeliveryState = "superseded"
+	DeliveryQuarantined DeliveryState = "quarantined"
+)
+
+// Settlement is what an attempt came to. The store writes it under the lease, and
+// moves a mail's request along with it.
+type Settlement struct {
+	// State is DeliveryQueued to try again, else an end.
+	State  DeliveryState
+	Reason Reason // of DeliveryFailed
+	// Delay until the next attempt and the Provider it goes to; DeliveryQueued only.
+	Delay    time.Duration
+	Provider string
+	// Attempt is recorded as a row; nil: nothing was tried.
+	Attempt *Attempt
+	// MessageID is the provider's own name for the message.
+	MessageID string
+}
+
+// Attempt is one try, as support and the account's owner see it.
+type Attempt struct {
+	Provider string
+	Outcome  string // an sdk.Outcome
+	Detail   string // public: for the account's owner, at most 256 characters
+	Duration time.Duration
+}

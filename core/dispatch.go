@@ -1,0 +1,226 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/passmend/passmend/plugins/sdk"
+	"github.com/passmend/passmend/tenants"
+)
+
+// DispatchConfig is what a Dispatcher works with; every field is needed but
+// SendTimeout.
+type DispatchConfig struct {
+	Accounts  AccountFinder
+	Logos     LogoLookup
+	Ledger    Ledger
+	Users     Users
+	Providers ProviderLookup
+	Sealer    Sealer
+	Keys      LinkKeys
+	Renderer  Renderer
+	Plugins   Plugins
+	// BaseURL is where the hosted pages are reached from outside. Links begin with
+	// it or with the account's own template, never with a header of a request.
+	BaseURL *url.URL
+	// DefaultProviders is the chain of accounts that have none of their own.
+	DefaultProviders []string
+	// SendTimeout bounds one attempt; 0 means 30 s. It must stay under LeaseLife.
+	SendTimeout time.Duration
+}
+
+// LogoLookup gives an account's logo; ErrNotFound when it has none.
+type LogoLookup interface {
+	Logo(ctx context.Context, account tenants.AccountID) ([]byte, error)
+}
+
+// ProviderLookup gives a configured provider by name; ErrNotFound.
+type ProviderLookup interface {
+	Provider(ctx context.Context, account tenants.AccountID, name string) (Provider, error)
+}
+
+// Dispatcher makes one attempt at a mail or a notice.
+type Dispatcher struct{ c DispatchConfig }
+
+// NewDispatcher gives a Dispatcher; it starts nothing.
+func NewDispatcher(c DispatchConfig) *Dispatcher {
+	if c.SendTimeout == 0 {
+		c.SendTimeout = 30 * time.Second
+	}
+	return &Dispatcher{c}
+}
+
+// Dispatch recomputes the link, renders, chooses the provider, hands the mail
+// over, and says what that came to. Its error means that no attempt was made; the
+// delivery should be tried again later.
+func (d *Dispatcher) Dispatch(ctx context.Context, delivery Delivery) (Settlement, error) {
+	if !delivery.NotAfter.IsZero() && !delivery.Now.Before(delivery.NotAfter) {
+		return Settlement{State: DeliveryExpired}, nil
+	}
+	account, err := d.c.Accounts.Resolve(ctx, string(delivery.Account))
+	if err != nil {
+		return Settlement{}, fmt.Errorf("account of delivery %s: %w", delivery.ID, err)
+	}
+	user, err := d.c.Users.User(ctx, account.ID, delivery.User)
+	if errors.Is(err, ErrNotFound) {
+		return Settlement{State: DeliverySuperseded}, nil
+	}
+	if err != nil {
+		return Settlement{}, fmt.Errorf("user of delivery %s: %w", delivery.ID, err)
+	}
+	facts, live, err := d.facts(ctx, account, user, delivery)
+	if err != nil {
+		return Settlement{}, fmt.Errorf("facts of delivery %s: %w", delivery.ID, err)
+	}
+	if !live {
+		return Settlement{State: DeliverySuperseded}, nil
+	}
+	mail, err := d.c.Renderer.Mail(facts)
+	if err != nil {
+		return Settlement{}, fmt.Errorf("render delivery %s: %w", delivery.ID, err)
+	}
+	chain := account.Providers
+	if len(chain) == 0 {
+		chain = d.c.DefaultProviders
+	}
+	return d.attempt(ctx, account, chain, delivery, mail)
+}
+
+// facts gathers what the mail says. It is not live when the link it would carry
+// is spent or was made for an older credential.
+func (d *Dispatcher) facts(ctx context.Context, account tenants.Account, user User, delivery Delivery) (facts MailFacts, live bool, err error) {
+	facts = MailFacts{
+		Template:  MailChanged,
+		Account:   account,
+		To:        user,
+		Changed:   delivery.Queued,
+		ForgotURL: d.c.BaseURL.JoinPath(account.Slug, "forgot").String(),
+		MessageID: string(delivery.ID) + "@" + d.c.BaseURL.Hostname(),
+	}
+	if facts.Logo, err = d.c.Logos.Logo(ctx, account.ID); err != nil && !errors.Is(err, ErrNotFound) {
+		return facts, false, fmt.Errorf("logo: %w", err)
+	}
+	if delivery.Kind == KindNotice {
+		return facts, true, nil
+	}
+	request, err := d.linkRequest(ctx, account, delivery.Request)
+	if err != nil {
+		return facts, false, err
+	}
+	if !request.Spent.IsZero() || request.Link.CredentialVersion != user.CredentialVersion {
+		return facts, false, nil
+	}
+	token, err := mintToken(d.c.Keys, user, request.Link)
+	if err != nil {
+		return facts, false, err
+	}
+	facts.Template = MailReset
+	if user.PasswordHash == nil {
+		facts.Template = MailInvite
+	}
+	facts.Link = d.link(account, user, token)
+	facts.Life, facts.Expires = account.LinkLife, request.Expires
+	return facts, true, nil
+}
+
+// linkRequest gives the request whose link is to be sent: its own, or the earlier
+// one that it repeats.
+func (d *Dispatcher) linkRequest(ctx context.Context, account tenants.Account, id RequestID) (Request, error) {
+	request, err := d.c.Ledger.Request(ctx, account.ID, id)
+	if err == nil && request.LinkRequest != "" {
+		request, err = d.c.Ledger.Request(ctx, account.ID, request.LinkRequest)
+	}
+	if err != nil {
+		return Request{}, fmt.Errorf("request %s: %w", id, err)
+	}
+	return request, nil
+}
+
+func (d *Dispatcher) link(account tenants.Account, user User, token tenants.Secret) tenants.Secret {
+	if account.LinkTemplate != "" {
+		return tenants.FillLink(account.LinkTemplate, account.ID, string(user.ID), token)
+	}
+	return tenants.NewSecret(d.c.BaseURL.JoinPath(account.Slug, "r", token.Reveal()).String())
+}
+
+// attempt hands the mail to the provider that is next in the chain.
+func (d *Dispatcher) attempt(ctx context.Context, account tenants.Account, chain []string, delivery Delivery, mail sdk.Mail) (Settlement, error) {
+	if len(chain) == 0 {
+		return settle(delivery, chain, "", sdk.Receipt{}, &sdk.Failure{Kind: sdk.Misconfigured, Public: "no provider is configured"}, 0), nil
+	}
+	name := chain[position(chain, delivery.Provider)]
+	provider, err := d.provider(ctx, account.ID, name)
+	if errors.Is(err, ErrNotFound) {
+		return settle(delivery, chain, name, sdk.Receipt{}, &sdk.Failure{Kind: sdk.Misconfigured, Public: "there is no provider of this name"}, 0), nil
+	}
+	if err != nil {
+		return Settlement{}, fmt.Errorf("provider %s: %w", name, err)
+	}
+	settings, err := OpenSettings(d.c.Sealer, provider)
+	if err != nil {
+		return Settlement{}, fmt.Errorf("settings of provider %s: %w", name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.c.SendTimeout)
+	defer cancel()
+	begun := time.Now()
+	receipt, err := d.c.Plugins.Send(ctx, provider.Plugin, sdk.SendRequest{
+		IdempotencyKey: string(delivery.ID),
+		Settings:       settings,
+		Mail:           &mail,
+	})
+	return settle(delivery, chain, name, receipt, err, time.Since(begun)), nil
+}
+
+// provider finds a name among the account's own, then among the platform's.
+func (d *Dispatcher) provider(ctx context.Context, account tenants.AccountID, name string) (Provider, error) {
+	provider, err := d.c.Providers.Provider(ctx, account, name)
+	if errors.Is(err, ErrNotFound) {
+		return d.c.Providers.Provider(ctx, "", name)
+	}
+	return provider, err
+}
+
+// OpenSettings gives a provider's settings with the secrets in clear, for one call.
+func OpenSettings(sealer Sealer, provider Provider) (sdk.Settings, error) {
+	settings := sdk.Settings{Values: provider.Settings}
+	if provider.SealedSecrets == nil {
+		return settings, nil
+	}
+	opened, err := sealer.Open(provider.Account, string(provider.ID), provider.SealedSecrets)
+	if err != nil {
+		return sdk.Settings{}, fmt.Errorf("open secrets: %w", err)
+	}
+	var values map[string]string
+	if err := json.Unmarshal(opened, &values); err != nil {
+		return sdk.Settings{}, errors.New("open secrets: not a JSON object of strings")
+	}
+	settings.Secrets = make(map[string]sdk.Secret, len(values))
+	for name, value := range values {
+		settings.Secrets[name] = sdk.NewSecret(value)
+	}
+	return settings, nil
+}
+
+// SealSettings puts secrets into the provider's row.
+func SealSettings(sealer Sealer, provider *Provider, secrets map[string]tenants.Secret) error {
+	if len(secrets) == 0 {
+		return nil
+	}
+	values := make(map[string]string, len(secrets))
+	for name, secret := range secrets {
+		values[name] = secret.Reveal()
+	}
+	encoded, err := json.Marshal(values)
+	if err != nil {
+		return fmt.Errorf("encode secrets: %w", err)
+	}
+	provider.SealedSecrets, err = sealer.Seal(provider.Account, string(provider.ID), encoded)
+	if err != nil {
+		return fmt.Errorf("seal secrets: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+// Package core is password recovery itself: what a request is, how it finds its
+// user, how its link is made and spent, and the ports it needs for that.
+//
+// Limits first: it names no framework, no database and no wire. It starts no
+// goroutine: core/worker does. It keeps nothing: rows are core/sqlstore's, keys
+// core/keys', texts core/render's, pages and JSON core/httpapi's.
+//
+// A request, whose state follows its mail:
+//
+//	Intake.Accept          Resolver.Resolve            Dispatcher.Dispatch
+//	     |                       |                            |
+//	  pending ──────────────► pending ─────────────────────► sent ───► redeemed
+//	     |                       |                            (Redeemer.Redeem)
+//	     |                       ├──► sent        no mail wanted; the event is queued
+//	     |                       |
+//	     └──► suppressed         ├──► failed      refused for good, or quarantined
+//	          unknown user,      ├──► expired     the link would be dead on arrival
+//	          too long           └──► superseded  the credential changed meanwhile
+//
+// Every state but pending is an end, and erases the sealed address; a sent link
+// that nobody used stays sent. A redeemed request may have been pending: two
+// requests can share a link. Per account, the requests accepted are always the
+// sum of the states.
+//
+// A delivery:
+//
+//	queued ──claim──► leased ──settle──► done | failed | expired | superseded
+//	   ▲                 |
+//	   ├── settle, later ┤
+//	   └── lease lapsed ─┴── the third time ──► quarantined
+package core

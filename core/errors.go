@@ -1,0 +1,45 @@
+package core
+
+import "errors"
+
+// What a caller of this package can be told. core/httpapi maps each to a status
+// and a public text in one table; nothing else of an error reaches a client.
+var (
+	// ErrNotFound: no such row in this account. Another account's row is the same.
+	ErrNotFound = errors.New("not found")
+	// ErrAddressTaken: another user of the account has the address.
+	ErrAddressTaken = errors.New("address is taken")
+	// ErrSlugTaken: another account has the slug.
+	ErrSlugTaken = errors.New("slug is taken")
+	// ErrNameTaken: the owner already has a provider of that name.
+	ErrNameTaken = errors.New("name is taken")
+	// ErrBusy: too many callers are waiting; nothing was done. Come back in a moment.
+	ErrBusy = errors.New("busy")
+	// ErrNotAccepted: the request could not be stored; nothing was accepted.
+	ErrNotAccepted = errors.New("request not accepted")
+
+	// ErrUnknownLink: malformed, never issued, spent, killed by a change of
+	// credential, or another account's or user's. Which of these is not told.
+	ErrUnknownLink = errors.New("unknown link")
+	// ErrExpiredLink: the link is genuine and too old.
+	ErrExpiredLink = errors.New("expired link")
+	// ErrPasswordTooShort, ErrPasswordTooLong and ErrPasswordCommon: the policy.
+	ErrPasswordTooShort = errors.New("password is too short")
+	ErrPasswordTooLong  = errors.New("password is too long")
+	ErrPasswordCommon   = errors.New("password is too common")
+
+	// ErrUnknownUser, ErrNoPassword, ErrWrongPassword and ErrBanned: sign-in.
+	ErrUnknownUser   = errors.New("unknown user")
+	ErrNoPassword    = errors.New("user has no password")
+	ErrWrongPassword = errors.New("wrong password")
+	ErrBanned        = errors.New("user is banned")
+
+	// ErrUnknownToken and ErrExpiredToken: an API token's value.
+	ErrUnknownToken = errors.New("unknown API token")
+	ErrExpiredToken = errors.New("expired API token")
+
+	// ErrLeaseLost: the delivery is another worker's now; drop the result.
+	ErrLeaseLost = errors.New("lease lost")
+	// ErrUnknownKey: the keys file no longer holds the key.
+	ErrUnknownKey = errors.New("unknown key")
+)

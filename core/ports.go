@@ -1,0 +1,236 @@
+package core
+
+import (
+	"context"
+	"time"
+
+	"github.com/passmend/passmend/plugins/sdk"
+	"github.com/passmend/passmend/tenants"
+)
+
+// The ports of the domain. Rules for all of them: safe for many goroutines; a
+// cancelled ctx ends the wait, and a write whose wait ended that way may or may
+// not have happened; the account is the first argument and bounds what is seen;
+// every time is the database's.
+
+// Inbox makes an accepted request durable.
+type Inbox interface {
+	// Accept stores the request and its resolve delivery in one commit, shared
+	// with others, and returns when that commit is on disk. ErrBusy when too many
+	// callers wait. ID, AddressDigest, SealedAddress, Deliver and TraceParent are
+	// taken from the request; its state is pending.
+	Accept(ctx context.Context, account tenants.AccountID, request Request) error
+}
+
+// Ledger is one account's requests and what becomes of them.
+type Ledger interface {
+	Request(ctx context.Context, account tenants.AccountID, id RequestID) (Request, error)
+	// RequestBySelector finds the request whose own link has the selector, spent
+	// and expired ones included while their seed is kept. Expired in the answer is
+	// by the database's clock.
+	RequestBySelector(ctx context.Context, account tenants.AccountID, selector Selector) (found Request, expired bool, err error)
+	// Resolve ends a resolve delivery under its lease and carries the plan out in
+	// the same transaction. ErrLeaseLost when the lease is gone: nothing changed.
+	Resolve(ctx context.Context, account tenants.AccountID, lease Lease, plan Plan) error
+	// Settle ends or re-queues a delivery under its lease, records the attempt, and
+	// moves a mail's request along. ErrLeaseLost as above.
+	Settle(ctx context.Context, account tenants.AccountID, lease Lease, settlement Settlement) error
+}
+
+// Redemptions spends links.
+type Redemptions interface {
+	// Redeem, in one transaction: the request becomes redeemed, if unspent and
+	// unexpired by the database's clock; the user gets the hash and the next
+	// credential version, if it still has the one named; the seed is erased, the
+	// user's API tokens are deleted, the notice and the event are queued.
+	// ErrUnknownLink or ErrExpiredLink when a condition does not hold, and then
+	// nothing has changed. Of many calls at once for one user exactly one wins.
+	Redeem(ctx context.Context, account tenants.AccountID, redemption Redemption) (User, error)
+}
+
+// Users is one account's users. Lookups answer ErrNotFound.
+type Users interface {
+	User(ctx context.Context, account tenants.AccountID, id UserID) (User, error)
+	UserByAddress(ctx context.Context, account tenants.AccountID, address Address) (User, error)
+	// Users lists by id, oldest first, from after (exclusive; empty: the first).
+	Users(ctx context.Context, account tenants.AccountID, after UserID, limit int) ([]User, error)
+	// CreateUser stores a user; Created and Updated are set. ErrAddressTaken.
+	CreateUser(ctx context.Context, account tenants.AccountID, user User) (User, error)
+}
+
+// APITokens is one account's API tokens; with no account, the operators'.
+type APITokens interface {
+	CreateAPIToken(ctx context.Context, account tenants.AccountID, token APIToken) (APIToken, error)
+}
+
+// Providers is one account's configured providers; with no account, the platform's.
+type Providers interface {
+	// Provider answers ErrNotFound.
+	Provider(ctx context.Context, account tenants.AccountID, name string) (Provider, error)
+	// Providers lists by name.
+	Providers(ctx context.Context, account tenants.AccountID) ([]Provider, error)
+	// CreateProvider answers ErrNameTaken.
+	CreateProvider(ctx context.Context, account tenants.AccountID, provider Provider) error
+	// DeleteProvider answers ErrNotFound.
+	DeleteProvider(ctx context.Context, account tenants.AccountID, name string) error
+}
+
+// Accounts is an account's own row and logo.
+type Accounts interface {
+	// UpdateAccount replaces every attribute but ID and Created. ErrSlugTaken,
+	// tenants.ErrUnknown.
+	UpdateAccount(ctx context.Context, account tenants.AccountID, changed tenants.Account) (tenants.Account, error)
+	// Logo gives the stored PNG; ErrNotFound when there is none.
+	Logo(ctx context.Context, account tenants.AccountID) ([]byte, error)
+	// SetLogo stores a PNG, or removes it when nil, and sets Branding.LogoHash.
+	SetLogo(ctx context.Context, account tenants.AccountID, png []byte) error
+}
+
+// System is the one port whose methods are not bound to an account: the
+// dispatcher, the resolver's look-ups, and the operator's lists. Everything
+// else names its account.
+type System interface {
+	tenants.Directory
+	// CreateAccount answers ErrSlugTaken.
+	CreateAccount(ctx context.Context, account tenants.Account) (tenants.Account, error)
+	// ListAccounts lists by id from after (exclusive).
+	ListAccounts(ctx context.Context, after tenants.AccountID, limit int) ([]tenants.Account, error)
+	// APIToken finds a token by its digest, of any account or an operator's.
+	// ErrNotFound.
+	APIToken(ctx context.Context, digest []byte) (APIToken, error)
+
+	// Claim leases at most ask.Free rows that are due, fairly; see ClaimAsk.
+	Claim(ctx context.Context, ask ClaimAsk) (Claim, error)
+	// Extend moves the end of each lease to LeaseLife from now and gives those that
+	// are no longer held.
+	Extend(ctx context.Context, leases []Lease) (lost []Lease, err error)
+	// Release gives unworked deliveries back at once, their attempt uncounted.
+	Release(ctx context.Context, leases []Lease) error
+	// Reap frees leases that lapsed, counts them on the row, quarantines a delivery
+	// at its third, and gives the number freed.
+	Reap(ctx context.Context) (int, error)
+	// Balance counts the requests by state; Accepted minus the sum of the states is
+	// always zero.
+	Balance(ctx context.Context) (Balance, error)
+}
+
+// LeaseLife is how long a claimed delivery belongs to its worker without a word.
+const LeaseLife = 60 * time.Second
+
+// ClaimAsk bounds a claim. Accounts with work that is due are visited in a ring,
+// beginning after Cursor, at most 100 a claim; each gives at most
+// max(1, Free / accounts seen) rows, and none beyond Free less its own InFlight.
+type ClaimAsk struct {
+	Cursor   tenants.AccountID
+	Free     int
+	InFlight map[tenants.AccountID]int // of this worker
+}
+
+// Claim is what a worker got. Full means that more may be ready: claim again.
+type Claim struct {
+	Deliveries []Delivery
+	Cursor     tenants.AccountID
+	Full       bool
+	// Next is when the next row will be due; zero when none waits.
+	Next time.Duration
+}
+
+// Balance is the ledger's sum.
+type Balance struct {
+	Accepted int64
+	States   map[RequestState]int64
+}
+
+// Plan is what resolving a request came to.
+type Plan struct {
+	Request RequestID
+	// Suppress ends the request without a user; the rest is then empty.
+	Suppress Reason
+	User     UserID
+	// Link is for the request's own link, used unless the user already has MaxLive
+	// live links, or one issued within Coalesce: then the newest live one is sent
+	// again, and LinkRequest says so.
+	Link     LinkSeed
+	LinkLife time.Duration
+	MaxLive  int
+	Coalesce time.Duration
+	Mail     *NewDelivery // nil: no mail goes out
+	Event    Event
+}
+
+// NewDelivery names a delivery to be queued. NotAfter is the link's expiry less
+// Margin.
+type NewDelivery struct {
+	ID     DeliveryID
+	Margin time.Duration
+}
+
+// Redemption is a proven link and the hash of the new password.
+type Redemption struct {
+	Request           RequestID
+	User              UserID
+	CredentialVersion int64
+	PasswordHash      []byte
+	Notice            DeliveryID    // empty: no notice goes out
+	NoticeLife        time.Duration // after which the notice is no longer worth sending
+	Event             Event
+}
+
+// LinkKeys makes the proof inside a link.
+type LinkKeys interface {
+	PrimaryLinkKey() KeyID
+	// LinkTag is HMAC-SHA-256 of input under the key; ErrUnknownKey.
+	LinkTag(key KeyID, input []byte) ([]byte, error)
+}
+
+// Sealer encrypts what the database may keep but not read. The account and id
+// are bound in: a value moved to another row does not open.
+type Sealer interface {
+	Seal(account tenants.AccountID, id string, plaintext []byte) ([]byte, error)
+	Open(account tenants.AccountID, id string, sealed []byte) ([]byte, error)
+}
+
+// Digester gives a keyed digest of 32 bytes, its own for every account and scope.
+type Digester interface {
+	Digest(scope string, account tenants.AccountID, value []byte) []byte
+}
+
+// Passwords hashes and compares, a bounded number at a time; ErrBusy when too
+// many wait. Verify of a nil stored value does the same work and says false.
+type Passwords interface {
+	Hash(ctx context.Context, account tenants.AccountID, user UserID, password tenants.Secret) ([]byte, error)
+	Verify(ctx context.Context, account tenants.AccountID, user UserID, stored []byte, password tenants.Secret) (matches bool, err error)
+}
+
+// Renderer makes a mail of facts.
+type Renderer interface {
+	Mail(facts MailFacts) (sdk.Mail, error)
+}
+
+// MailFacts is what a mail is made from.
+type MailFacts struct {
+	Template  string // MailReset, MailInvite or MailChanged
+	Account   tenants.Account
+	Logo      []byte // PNG; nil: none
+	To        User
+	Link      tenants.Secret // empty for MailChanged
+	Life      time.Duration  // of the link
+	Expires   time.Time
+	Changed   time.Time // MailChanged only
+	ForgotURL string    // where to begin again
+	MessageID string
+}
+
+// The closed list of mails.
+const (
+	MailReset   = "reset"
+	MailInvite  = "invite"
+	MailChanged = "changed"
+)
+
+// Plugins is the host of plugin processes.
+type Plugins interface {
+	// Send hands a message to the plugin of that name. Its error is always an
+	// *sdk.Failure; a plugin that is missing or down is Temporary.
+	Send(ctx context.Context, plugin string, request sdk.SendRequest) (sdk.Receipt, error)
+}

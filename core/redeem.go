@@ -1,0 +1,168 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/passmend/passmend/tenants"
+)
+
+// noticeLife is how long the "your password was changed" mail is worth sending.
+const noticeLife = 24 * time.Hour
+
+// RedeemConfig is what a Redeemer works with; every field is needed.
+type RedeemConfig struct {
+	Requests    LinkLookup
+	Users       Users
+	Redemptions Redemptions
+	Keys        LinkKeys
+	Passwords   Passwords
+	NewID       func() string
+}
+
+// LinkLookup finds a request by its link.
+type LinkLookup interface {
+	RequestBySelector(ctx context.Context, account tenants.AccountID, selector Selector) (found Request, expired bool, err error)
+}
+
+// Redeemer takes a link and a new password.
+type Redeemer struct{ c RedeemConfig }
+
+// NewRedeemer gives a Redeemer; it starts nothing.
+func NewRedeemer(c RedeemConfig) *Redeemer { return &Redeemer{c} }
+
+// Holder is the user a genuine link belongs to.
+type Holder struct {
+	User    User
+	Request RequestID
+	Expires time.Time
+}
+
+// Inspect says whose a link is and changes nothing, however often it is asked:
+// mail scanners open links. ErrUnknownLink, or ErrExpiredLink together with the
+// holder: only a genuine link is told that it is too old.
+func (r *Redeemer) Inspect(ctx context.Context, account tenants.Account, raw tenants.Secret) (Holder, error) {
+	token, ok := parseToken(raw)
+	if !ok {
+		return Holder{}, ErrUnknownLink
+	}
+	request, expired, err := r.c.Requests.RequestBySelector(ctx, account.ID, token.Selector)
+	if errors.Is(err, ErrNotFound) {
+		return Holder{}, ErrUnknownLink
+	}
+	if err != nil {
+		return Holder{}, fmt.Errorf("find link: %w", err)
+	}
+	user, err := r.c.Users.User(ctx, account.ID, request.User)
+	if errors.Is(err, ErrNotFound) {
+		return Holder{}, ErrUnknownLink
+	}
+	if err != nil {
+		return Holder{}, fmt.Errorf("user of request %s: %w", request.ID, err)
+	}
+	genuine, err := token.proves(r.c.Keys, user, request.Link)
+	if err != nil && !errors.Is(err, ErrUnknownKey) {
+		return Holder{}, fmt.Errorf("prove link of request %s: %w", request.ID, err)
+	}
+	if !genuine || !request.Spent.IsZero() || user.CredentialVersion != request.Link.CredentialVersion {
+		return Holder{}, ErrUnknownLink
+	}
+	holder := Holder{User: user, Request: request.ID, Expires: request.Expires}
+	if expired {
+		return holder, ErrExpiredLink
+	}
+	return holder, nil
+}
+
+// UserRef is a user as named in a path: an id or an address; the zero value names
+// nobody and matches every user.
+type UserRef struct {
+	id      UserID
+	address Address
+	named   bool
+}
+
+// ParseUserRef reads a UUID (any letter case, hyphens optional) or an address.
+// What is neither is a reference that matches nobody.
+func ParseUserRef(s string) UserRef {
+	if id, ok := tenants.ParseUUID(s); ok {
+		return UserRef{id: UserID(id), named: true}
+	}
+	address, err := ParseAddress(s)
+	if err != nil {
+		return UserRef{named: true}
+	}
+	return UserRef{address: address, named: true}
+}
+
+// Matches says whether the reference means the user.
+func (ref UserRef) Matches(user User) bool {
+	switch {
+	case !ref.named:
+		return true
+	case ref.id != "":
+		return ref.id == user.ID
+	default:
+		return ref.address.Fits() && ref.address == user.Address
+	}
+}
+
+// Find looks the user up; ErrNotFound.
+func (ref UserRef) Find(ctx context.Context, users Users, account tenants.AccountID) (User, error) {
+	switch {
+	case ref.id != "":
+		return users.User(ctx, account, ref.id)
+	case ref.address.Fits():
+		return users.UserByAddress(ctx, account, ref.address)
+	default:
+		return User{}, ErrNotFound
+	}
+}
+
+// Redeem sets a new password and kills every link and API token of the user. The
+// password is judged, then hashed, then everything is changed in one transaction:
+// of many calls at once one wins and the others get ErrUnknownLink. Further
+// errors: ErrExpiredLink, the three of the password policy (the link survives
+// them), ErrBusy when too many hashes wait.
+func (r *Redeemer) Redeem(ctx context.Context, account tenants.Account, ref UserRef, raw, password tenants.Secret) (User, error) {
+	holder, err := r.Inspect(ctx, account, raw)
+	if err != nil && !errors.Is(err, ErrExpiredLink) {
+		return User{}, err
+	}
+	if !ref.Matches(holder.User) {
+		return User{}, ErrUnknownLink
+	}
+	if err != nil {
+		return User{}, err
+	}
+	chosen, err := ChoosePassword(account, holder.User, password)
+	if err != nil {
+		return User{}, err
+	}
+	hash, err := r.c.Passwords.Hash(ctx, account.ID, holder.User.ID, chosen)
+	if err != nil {
+		return User{}, fmt.Errorf("hash password of user %s: %w", holder.User.ID, err)
+	}
+	redemption := Redemption{
+		Request:           holder.Request,
+		User:              holder.User.ID,
+		CredentialVersion: holder.User.CredentialVersion,
+		PasswordHash:      hash,
+		NoticeLife:        noticeLife,
+		Event: Event{
+			ID: EventID(r.c.NewID()), Name: EventPasswordChanged,
+			User: holder.User.ID, Request: holder.Request, Facts: json.RawMessage(`{}`),
+		},
+	}
+	if account.DeliverPolicy != tenants.DeliverNever {
+		redemption.Notice = DeliveryID(r.c.NewID())
+	}
+	user, err := r.c.Redemptions.Redeem(ctx, account.ID, redemption)
+	if err != nil {
+		return User{}, fmt.Errorf("redeem request %s: %w", holder.Request, err)
+	}
+	return user, nil
+}
