@@ -1,0 +1,11 @@
+//go:build unix && !linux
+
+package host
+
+import "syscall"
+
+// attributes puts the process into a group of its own. There is no signal on the
+// parent's death outside Linux.
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func awaitExit(int) bool { return false }

@@ -1,0 +1,84 @@
+package host
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/passmend/passmend/plugins/sdk"
+)
+
+// State is where a plugin is in its life, see the package's drawing.
+type State string
+
+// The states.
+const (
+	StateStarting State = "starting"
+	StateUp       State = "up"
+	StateBackoff  State = "backoff"
+	StateDown     State = "down"
+)
+
+// Status is one plugin as it is now.
+type Status struct {
+	Name    string
+	Version string // empty before the first Describe
+	Path    string
+	// Checksum is the SHA-256 of the executable in hex, read at the last start;
+	// empty until it is known.
+	Checksum  string
+	State     State
+	Restarts  int
+	PID       int       // 0 unless a process runs
+	Since     time.Time // when State began
+	LastError string    // why it last ended or did not start; empty if it never did
+	Contents  []sdk.Content
+}
+
+// List gives every plugin, by name.
+func (h *Host) List() []Status {
+	var list []Status
+	for _, p := range h.all() {
+		list = append(list, p.status())
+	}
+	slices.SortFunc(list, func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Observer is told what happens. Every argument is from a bounded set, but for
+// versions and durations. Its methods are called from many goroutines and must
+// not block.
+type Observer interface {
+	PluginStarted(name, version string)
+	// PluginExited is told of every end and of every start that failed; reason is
+	// one of exit, start, handshake, timeout, describe, health and stop.
+	PluginExited(name, reason string)
+	// Call is told of every call that reached a plugin or was refused: method is
+	// Check or Send, outcome one of sdk's.
+	Call(name, method, outcome string, d time.Duration)
+}
+
+type silent struct{}
+
+func (silent) PluginStarted(string, string)               {}
+func (silent) PluginExited(string, string)                {}
+func (silent) Call(string, string, string, time.Duration) {}
+
+// The reasons of Observer.PluginExited.
+const (
+	reasonExit      = "exit"
+	reasonStart     = "start"
+	reasonHandshake = "handshake"
+	reasonTimeout   = "timeout"
+	reasonDescribe  = "describe"
+	reasonHealth    = "health"
+	reasonStop      = "stop"
+)
+
+// endError is why a process ended or did not come up.
+type endError struct {
+	reason string
+	text   string
+}
+
+func (e *endError) Error() string { return e.text }

@@ -1,0 +1,153 @@
+// Package smtp is Passmend's provider for any SMTP server, written as a vendor
+// would write one: it knows plugins/sdk and nothing else of Passmend.
+//
+// Limits first: one recipient a message; addresses are dot-atoms (no quoted local
+// parts, no address literals); the connection is encrypted unless the server is
+// on loopback; AUTH is PLAIN, LOGIN or CRAM-MD5; there is no DKIM signing. Retry
+// is the host's, with one exception: a kept connection that turns out to be dead
+// before the message was begun is replaced once.
+//
+//	Send ── pool ── kept connection: RSET ──┐
+//	          └──── dial, tls, auth ────────┴─ MAIL, RCPT, DATA, text │ "." ── reply
+//	                                                     temporary <──┤
+//	                                                       unknown <──┴── from here on
+package smtp
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/passmend/passmend/plugins/sdk"
+)
+
+// Version is the provider's own.
+const Version = "0.1.0"
+
+// callTimeout bounds a call that came without a deadline.
+const callTimeout = time.Minute
+
+//go:embed schema.json
+var schema []byte
+
+// Provider is an sdk.Provider for SMTP. Make it with New; it keeps idle
+// connections until they are 30 s old or Close is called.
+type Provider struct{ pool *pool }
+
+var _ sdk.Provider = (*Provider)(nil)
+
+// New makes a provider; nothing is connected before the first call.
+func New() *Provider { return &Provider{pool: newPool()} }
+
+// Close ends the kept connections. Calls in flight end as they would; a Send that
+// follows works and keeps nothing.
+func (p *Provider) Close() { p.pool.close() }
+
+// Describe implements sdk.Provider.
+func (*Provider) Describe(context.Context) (sdk.Description, error) {
+	return sdk.Description{
+		Name:           "smtp",
+		Version:        Version,
+		Contents:       []sdk.Content{sdk.ContentMail},
+		SettingsSchema: schema,
+		Permissions:    sdk.Permissions{Ports: []uint16{25, 465, 587, 2525}},
+	}, nil
+}
+
+// Health implements sdk.Provider: there is nothing to be ill with.
+func (*Provider) Health(context.Context) error { return nil }
+
+// Check implements sdk.Provider: it connects, encrypts and authenticates, and
+// says goodbye.
+func (p *Provider) Check(ctx context.Context, settings sdk.Settings) error {
+	parsed, err := parseSettings(settings)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	t := newTimer()
+	c, err := dial(ctx, parsed, t)
+	if err != nil {
+		return failureOf(err, t)
+	}
+	c.quit()
+	return nil
+}
+
+// Send implements sdk.Provider.
+func (p *Provider) Send(ctx context.Context, request sdk.SendRequest) (sdk.Receipt, error) {
+	t := newTimer()
+	if request.Mail == nil {
+		return sdk.Receipt{}, &sdk.Failure{Kind: sdk.ContentRefused, Public: "this provider takes mail only"}
+	}
+	parsed, err := parseSettings(request.Settings)
+	if err != nil {
+		return sdk.Receipt{}, err
+	}
+	message, err := build(request.Mail)
+	if err != nil {
+		return sdk.Receipt{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	reply, err := p.deliver(ctx, parsed, message, t)
+	if err != nil {
+		return sdk.Receipt{}, failureOf(err, t)
+	}
+	return sdk.Receipt{Outcome: sdk.Accepted, MessageID: queueID(reply), Steps: t.steps}, nil
+}
+
+// deliver sends over a kept connection, and once more over a fresh one when the
+// kept one was dead before the server could have taken anything.
+func (p *Provider) deliver(ctx context.Context, s *settings, m *message, t *timer) (reply string, err error) {
+	slot, err := p.pool.enter(ctx, s.key())
+	if err != nil {
+		return "", &stageError{stage: stageWait, err: err}
+	}
+	var kept *conn
+	defer func() { slot.leave(kept) }()
+
+	if c := slot.idle(); c != nil {
+		reply, err := c.reuse(ctx, m, t)
+		if c.usable() {
+			kept = c
+			return reply, err
+		}
+		c.drop()
+		if err == nil || !isStale(err) || ctx.Err() != nil {
+			return reply, err
+		}
+	}
+	c, err := dial(ctx, s, t)
+	if err != nil {
+		return "", err
+	}
+	reply, err = c.send(ctx, m, t)
+	if c.usable() {
+		kept = c
+	} else {
+		c.drop()
+	}
+	return reply, err
+}
+
+// timer collects the steps of one call.
+type timer struct {
+	entered time.Time
+	steps   []sdk.Step
+}
+
+func newTimer() *timer { return &timer{entered: time.Now()} }
+
+// step starts a step; calling the result ends it.
+func (t *timer) step(name string) (end func()) {
+	start := time.Now()
+	return func() {
+		t.steps = append(t.steps, sdk.Step{
+			Name:     name,
+			Start:    start.Sub(t.entered),
+			Duration: time.Since(start),
+		})
+	}
+}
