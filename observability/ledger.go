@@ -1,0 +1,87 @@
+package observability
+
+import (
+	"context"
+
+	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/tenants"
+)
+
+// Ledger traces the writes of the worker and counts the requests that they end. A
+// request's end shows in a settlement only together with the delivery's kind, which
+// Process leaves in the context: settlements outside of it are not counted.
+func (t *Telemetry) Ledger(next core.Ledger) core.Ledger { return ledger{next, t} }
+
+type ledger struct {
+	core.Ledger
+	t *Telemetry
+}
+
+func (l ledger) Resolve(ctx context.Context, account tenants.AccountID, lease core.Lease, plan core.Plan) error {
+	err := l.t.inDatabase(ctx, "UPDATE", "requests", func(ctx context.Context) error {
+		return l.Ledger.Resolve(ctx, account, lease, plan)
+	})
+	switch {
+	case err != nil:
+	case plan.Suppress != "":
+		l.t.ended(core.StateSuppressed, plan.Suppress)
+	case plan.Mail == nil:
+		l.t.ended(core.StateSent, "")
+	}
+	return err
+}
+
+func (l ledger) Settle(ctx context.Context, account tenants.AccountID, lease core.Lease, settlement core.Settlement) error {
+	err := l.t.inDatabase(ctx, "UPDATE", "deliveries", func(ctx context.Context) error {
+		return l.Ledger.Settle(ctx, account, lease, settlement)
+	})
+	if under := attemptOf(ctx); err == nil && under != nil && under.endsRequest() {
+		if state, ok := requestState(settlement.State); ok {
+			l.t.ended(state, settlement.Reason)
+		}
+	}
+	return err
+}
+
+// requestState is the end of a request whose delivery has come to state.
+func requestState(state core.DeliveryState) (core.RequestState, bool) {
+	switch state {
+	case core.DeliveryDone:
+		return core.StateSent, true
+	case core.DeliveryFailed, core.DeliveryQuarantined:
+		return core.StateFailed, true
+	case core.DeliveryExpired:
+		return core.StateExpired, true
+	case core.DeliverySuperseded:
+		return core.StateSuperseded, true
+	default:
+		return "", false
+	}
+}
+
+func (m *Metrics) ended(state core.RequestState, reason core.Reason) {
+	why := noReason
+	if reason != "" {
+		why = reasons.of(string(reason))
+	}
+	m.terminal.WithLabelValues(requestStates.of(string(state)), why, otherAccount).Inc()
+}
+
+// Redemptions traces and counts links that are spent.
+func (t *Telemetry) Redemptions(next core.Redemptions) core.Redemptions { return redemptions{next, t} }
+
+type redemptions struct {
+	next core.Redemptions
+	t    *Telemetry
+}
+
+func (r redemptions) Redeem(ctx context.Context, account tenants.AccountID, redemption core.Redemption) (user core.User, err error) {
+	err = r.t.inDatabase(ctx, "UPDATE", "requests", func(ctx context.Context) (err error) {
+		user, err = r.next.Redeem(ctx, account, redemption)
+		return err
+	})
+	if err == nil {
+		r.t.ended(core.StateRedeemed, "")
+	}
+	return user, err
+}

@@ -1,0 +1,65 @@
+package observability
+
+import (
+	"fmt"
+	"strconv"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// defaultRatio of the requests are traced when the environment says nothing.
+const defaultRatio = 0.05
+
+// sampler reads OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG. The SDK would too,
+// but it answers a mistake with a guess.
+func (c *TracingConfig) sampler() (sdktrace.Sampler, error) {
+	const name, argument = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
+	kind := c.env(name)
+	ratio := 1.0
+	if kind == "" {
+		kind, ratio = "parentbased_traceidratio", defaultRatio
+	} else if text := c.env(argument); text != "" {
+		var err error
+		if ratio, err = strconv.ParseFloat(text, 64); err != nil || !(0 <= ratio && ratio <= 1) {
+			return nil, fmt.Errorf("%s is %q, must be a number from 0 to 1", argument, text)
+		}
+	}
+	switch kind {
+	case "always_on":
+		return sdktrace.AlwaysSample(), nil
+	case "always_off":
+		return sdktrace.NeverSample(), nil
+	case "traceidratio":
+		return sdktrace.TraceIDRatioBased(ratio), nil
+	case "parentbased_always_on":
+		return originBased(sdktrace.AlwaysSample()), nil
+	case "parentbased_always_off":
+		return originBased(sdktrace.NeverSample()), nil
+	case "parentbased_traceidratio":
+		return originBased(sdktrace.TraceIDRatioBased(ratio)), nil
+	default:
+		return nil, fmt.Errorf("%s is %q, must be one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio", name, kind)
+	}
+}
+
+// originSampler carries the decision about a request over to its deliveries: they
+// are traces of their own, and a chain of which one in twenty links survives
+// at random tells nothing.
+type originSampler struct{ sdktrace.Sampler }
+
+func originBased(root sdktrace.Sampler) sdktrace.Sampler {
+	return originSampler{sdktrace.ParentBased(root)}
+}
+
+// ShouldSample follows the link of a consumer, whose origin is our own row. A
+// server's link is the caller's word and decides nothing.
+func (s originSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if p.Kind == trace.SpanKindConsumer && len(p.Links) > 0 {
+		if p.Links[0].SpanContext.IsSampled() {
+			return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample}
+		}
+		return sdktrace.SamplingResult{Decision: sdktrace.Drop}
+	}
+	return s.Sampler.ShouldSample(p)
+}
