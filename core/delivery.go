@@ -3,6 +3,7 @@ package core
 import (
 	"time"
 
+	"github.com/passmend/passmend/plugins/sdk"
 	"github.com/passmend/passmend/tenants"
 )
 
@@ -86,3 +87,6 @@ type Attempt struct {
 	Detail   string // public: for the account's owner, at most 256 characters
 	Duration time.Duration
 }
+
+// Unknown says whether the attempt may have delivered: nobody can tell.
+func (a Attempt) Unknown() bool { return a.Outcome == string(sdk.Unknown) }

@@ -8,13 +8,14 @@ import (
 
 // validateLinkTemplate wants an absolute https URL (http on loopback) that holds
 // {token} exactly once and may hold {account} and {user}, none of them in the
-// host: the link must lead where the account said and nowhere else.
+// host: the link must lead where the account said and nowhere else. Characters
+// at which mail readers end a link are refused.
 func validateLinkTemplate(template string) error {
 	if template == "" {
 		return nil
 	}
 	refused := &FieldError{Field: "linkTemplate", Accept: "must be an https URL with {token} once after the host, and perhaps {account} and {user}, as https://app.example/reset?token={token}"}
-	if len(template) > 500 || strings.Count(template, "{token}") != 1 || !plain(template, 1, 500) || strings.ContainsAny(template, " \"<>\\") {
+	if len(template) > 500 || strings.Count(template, "{token}") != 1 || !plain(template, 1, 500) || strings.ContainsAny(template, " \"'<>()\\") {
 		return refused
 	}
 	filled := FillLink(template, "a", "u", NewSecret("t")).Reveal()

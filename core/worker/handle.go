@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"github.com/passmend/passmend/core"
-	"github.com/passmend/passmend/plugins/sdk"
 )
 
 // The outcomes of a piece of work (operability.md, jobs_total).
@@ -76,7 +75,7 @@ func outcome(settlement core.Settlement) string {
 		return outcomeOK
 	case settlement.State != core.DeliveryQueued:
 		return outcomePermanent
-	case settlement.Attempt != nil && settlement.Attempt.Outcome == string(sdk.Unknown):
+	case settlement.Attempt != nil && settlement.Attempt.Unknown():
 		return outcomeUnknown
 	default:
 		return outcomeRetry
