@@ -1,0 +1,240 @@
+package httpapi
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/tenants"
+)
+
+// hostedFiles holds a template for every state of a page, and the stylesheet.
+//
+//go:embed hosted
+var hostedFiles embed.FS
+
+// hosted serves the pages on which a person gets a password back, in the
+// account's brand and without JavaScript:
+//
+//	GET  /{account}/forgot ── POST ─▶ "if an account exists …"          (mail)
+//	                                                                      │
+//	GET  /{account}/r/{token} ◀───────────────────────────────────────────┘
+//	  ├─ unknown ─▶ 404, the same bytes for every reason
+//	  ├─ expired ─▶ 410, and POST /{account}/forgot/again in one click
+//	  └─ good ────▶ 303 and a sealed cookie
+//	GET  /{account}/r ── POST ─▶ 303 ─▶ GET /{account}/r/done
+//
+// Limits first: GET and HEAD change nothing, so that mail scanners may open a link
+// as often as they like; nothing on a page is built from a request header; no
+// page holds a token or a password; an address stands only on the page of
+// somebody who holds its link.
+type hosted struct {
+	c      Config
+	pages  map[string]*template.Template // by state
+	sheet  string
+	secure bool // the base URL is https
+	csrf   *http.CrossOriginProtection
+	log    *slog.Logger
+
+	// allow is the limit per client address: false, and when to come back. Nil: no
+	// limit. It is the edge's own, shared with the API.
+	allow func(*gin.Context) (retryAfter time.Duration, ok bool)
+}
+
+// newHosted reads the templates; it starts nothing.
+func newHosted(c Config) (*hosted, error) {
+	pages, err := parsePages()
+	if err != nil {
+		return nil, err
+	}
+	sheet, err := hostedFiles.ReadFile("hosted/style.css")
+	if err != nil {
+		return nil, fmt.Errorf("hosted pages: %w", err)
+	}
+	return &hosted{
+		c: c, pages: pages, sheet: string(sheet),
+		secure: c.BaseURL.Scheme == "https",
+		csrf:   http.NewCrossOriginProtection(),
+		log:    c.Logger,
+	}, nil
+}
+
+// register adds every route of the pages.
+func (h *hosted) register(routes gin.IRouter) {
+	anyHost := routes.Group("", h.headers)
+	readRoute(anyHost, "/robots.txt", h.robots)
+	readRoute(anyHost, "/theme/:file", h.theme)
+
+	pages := anyHost.Group("", h.knownHost)
+	get := func(path string, handle gin.HandlerFunc) { readRoute(pages, path, handle) }
+	get("/:account/logo/:file", h.logo)
+
+	get("/:account/forgot", h.branded(h.getForgot))
+	pages.POST("/:account/forgot", h.branded(h.sameOrigin(h.limited(h.postForgot))))
+	get("/:account/forgot/again", h.branded(h.getAgain))
+	pages.POST("/:account/forgot/again", h.branded(h.fromPrivatePage(h.limited(h.postAgain))))
+
+	get("/:account/r", h.branded(h.getReset))
+	pages.POST("/:account/r", h.branded(h.sameOrigin(h.postReset)))
+	get("/:account/r/:token", h.branded(h.openLink))
+	get("/:account/r/done", h.branded(h.getDone))
+}
+
+// readRoute adds a route for GET and HEAD; net/http leaves the body of HEAD out.
+func readRoute(routes gin.IRoutes, path string, handle gin.HandlerFunc) {
+	routes.GET(path, handle)
+	routes.HEAD(path, handle)
+}
+
+// hostedHandler answers for an account that is known.
+type hostedHandler func(*gin.Context, tenants.Account)
+
+// knownHost turns other hosts away before anything of an account is looked at
+// (threats.md, row 71).
+func (h *hosted) knownHost(c *gin.Context) {
+	if !h.c.knownHost(c.Request.Host) {
+		h.show(c, http.StatusMisdirectedRequest, "misdirected", h.neutral())
+		c.Abort()
+	}
+}
+
+// headers writes the list of threats.md, "Routes and exact headers". The page with
+// the token in its URL is no-referrer; the others are same-origin, because
+// browsers send "Origin: null" with the form of a no-referrer page.
+func (h *hosted) headers(c *gin.Context) {
+	header := c.Writer.Header()
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+	header.Set("Referrer-Policy", "same-origin")
+	if strings.HasSuffix(c.FullPath(), "/r/:token") {
+		header.Set("Referrer-Policy", "no-referrer")
+	}
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Permissions-Policy", "accelerometer=(), camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()")
+	header.Set("X-Robots-Tag", "noindex, nofollow, noarchive")
+	header.Set("Vary", "Accept-Language, Sec-Fetch-Site")
+	if h.secure {
+		header.Set("Strict-Transport-Security", "max-age=63072000")
+	}
+}
+
+// branded finds the account of the path. Paused and canceled accounts are served
+// like any other (contract.md, B).
+func (h *hosted) branded(next hostedHandler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		account, err := h.c.Resolver.Resolve(c.Request.Context(), c.Param("account"))
+		switch {
+		case errors.Is(err, tenants.ErrUnknown):
+			h.show(c, http.StatusNotFound, "noaccount", h.neutral())
+		case err != nil:
+			h.unavailable(c, h.neutral(), "account not found out", err)
+		default:
+			next(c, account)
+		}
+	}
+}
+
+// sameOrigin refuses a form that another site sent (threats.md, row 26).
+func (h *hosted) sameOrigin(next hostedHandler) hostedHandler {
+	return func(c *gin.Context, account tenants.Account) {
+		if err := h.csrf.Check(c.Request); err != nil {
+			h.show(c, http.StatusForbidden, "refused", h.page(account))
+			return
+		}
+		next(c, account)
+	}
+}
+
+// fromPrivatePage is sameOrigin for the form on a no-referrer page, with which an
+// older browser sends "Origin: null" and no Sec-Fetch-Site. The handler behind
+// it wants a sealed value that only our own page holds.
+func (h *hosted) fromPrivatePage(next hostedHandler) hostedHandler {
+	strict := h.sameOrigin(next)
+	return func(c *gin.Context, account tenants.Account) {
+		if c.Request.Header.Get("Origin") == "null" {
+			c.Request.Header.Del("Origin")
+		}
+		strict(c, account)
+	}
+}
+
+// limited applies the limit per client address.
+func (h *hosted) limited(next hostedHandler) hostedHandler {
+	return func(c *gin.Context, account tenants.Account) {
+		if h.allow == nil {
+			next(c, account)
+			return
+		}
+		wait, ok := h.allow(c)
+		if ok {
+			next(c, account)
+			return
+		}
+		seconds := max(1, int(math.Ceil(wait.Seconds())))
+		c.Header("Retry-After", fmt.Sprint(seconds))
+		p := h.page(account)
+		p.Wait = inAbout(time.Duration(seconds) * time.Second)
+		h.show(c, http.StatusTooManyRequests, "limited", p)
+	}
+}
+
+// maxForm bounds a form's body: two passwords of 1,024 bytes, percent-encoded,
+// with room to spare.
+const maxForm = 16 << 10
+
+// form reads the body's fields and nothing of the query. When it cannot, it has
+// answered.
+func (h *hosted) form(c *gin.Context, account tenants.Account) (fields url.Values, ok bool) {
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxForm)
+	err := c.Request.ParseForm()
+	if err == nil {
+		return c.Request.PostForm, true
+	}
+	status := http.StatusBadRequest
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	h.show(c, status, "unreadable", h.page(account))
+	return nil, false
+}
+
+// onlyValue gives the one value of a field: a field sent twice has none
+// (threats.md, row 9).
+func onlyValue(fields url.Values, name string) string {
+	if values := fields[name]; len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}
+
+// unavailable says that it is our fault and that trying again will help. The
+// error's own text goes to the log only; being busy and a client that has gone
+// are no faults.
+func (h *hosted) unavailable(c *gin.Context, p hostedPage, what string, err error) {
+	if ctx := c.Request.Context(); !errors.Is(err, core.ErrBusy) && !errors.Is(ctx.Err(), context.Canceled) {
+		h.log.LogAttrs(ctx, slog.LevelError, "hosted page unavailable",
+			slog.String("request_id", c.Writer.Header().Get("X-Request-Id")),
+			slog.String("route", c.FullPath()), slog.String("what", what), slog.Any("error", err))
+	}
+	c.Header("Retry-After", "2")
+	h.show(c, http.StatusServiceUnavailable, "unavailable", p)
+}
+
+func (h *hosted) robots(c *gin.Context) {
+	c.Data(http.StatusOK, "text/plain; charset=utf-8", []byte("User-agent: *\nDisallow: /\n"))
+}

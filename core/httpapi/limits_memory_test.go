@@ -1,0 +1,99 @@
+package httpapi
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func keyOf(n int) (key limitKey) {
+	binary.LittleEndian.PutUint64(key[:], uint64(n)*0x9e3779b97f4a7c15)
+	return key
+}
+
+// A flood of keys takes bounded memory, and beyond the bound counts too much, never
+// too little.
+func TestFloodOfKeys(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	l := newLimits(DefaultLimits(), func() time.Time { return now })
+	const flood = 300_000
+	for i := range flood {
+		l.auth[0].take(keyOf(i), now)
+		l.ip[1].take(keyOf(i), 1, now)
+	}
+	for i := range limitShards {
+		if n := len(l.auth[0].shards[i].counts); n > keysPerShard {
+			t.Errorf("shard %d of the window counts %d keys", i, n)
+		}
+		if n := len(l.ip[1].shards[i].buckets); n > keysPerShard {
+			t.Errorf("shard %d of the rate keeps %d buckets", i, n)
+		}
+	}
+	newcomer := keyOf(flood + 1)
+	for range l.auth[0].limit {
+		l.auth[0].take(newcomer, now)
+	}
+	if l.take(l.auth, newcomer) == nil {
+		t.Error("a key beyond the bound is not limited")
+	}
+	if l.take(l.auth, keyOf(0)) != nil {
+		t.Error("a key from before the flood lost its own count")
+	}
+	now = now.Add(time.Minute)
+	if l.take(l.auth, newcomer) != nil {
+		t.Error("the next window does not begin anew")
+	}
+}
+
+// Buckets that are full again are forgotten.
+func TestFullBucketsAreSwept(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	limit := &rateLimit{rule: rule{count: 60, per: time.Minute, burst: 2}}
+	for i := range 1000 {
+		limit.take(keyOf(i), 1, now)
+	}
+	now = now.Add(2 * sweepEvery)
+	kept := 0
+	for i := range limitShards {
+		limit.take(limitKey{byte(i)}, 1, now)
+		kept += len(limit.shards[i].buckets)
+	}
+	if kept != limitShards {
+		t.Errorf("%d buckets kept, want the %d in use", kept, limitShards)
+	}
+}
+
+// A client that is refused takes nothing from the /48 that it shares.
+func TestRefusedClientLeavesItsNeighboursAlone(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	l := newLimits(Limits{IP: Limit{rules: []rule{{count: 10, per: time.Minute}}}}, func() time.Time { return now })
+	for range 1000 {
+		l.allowIP(netip.MustParseAddr("2001:db8:1:1::1"))
+	}
+	for i := range 10 {
+		if _, ok := l.allowIP(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i))); !ok {
+			t.Fatalf("the neighbour's request %d is refused", i)
+		}
+	}
+}
+
+func TestWindowTakesNoBurst(t *testing.T) {
+	t.Parallel()
+	burst, err := ParseLimit("5/h:2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, limits := range map[string]Limits{"Rstpwd": {Rstpwd: burst}, "Mutpwd": {Mutpwd: burst}, "Auth": {Auth: burst}} {
+		if err := limits.validate(); err == nil {
+			t.Errorf("%s with a burst is taken", name)
+		}
+	}
+	if err := (&Limits{IP: burst}).validate(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,37 @@
+package httpapi
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/gin-gonic/gin"
+	"github.com/google/go-cmp/cmp"
+)
+
+// The description lists every route of the API and nothing else.
+func TestOpenAPIListsTheRoutes(t *testing.T) {
+	t.Parallel()
+	document, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var described, routed []string
+	for path, item := range document.Paths.Map() {
+		for method := range item.Operations() {
+			described = append(described, method+" "+path)
+		}
+	}
+	engine := gin.New()
+	newAPI(Config{BaseURL: &url.URL{Scheme: "https", Host: "passmend.example"}}).register(engine)
+	for _, route := range engine.Routes() {
+		routed = append(routed, route.Method+" "+regexp.MustCompile(`:(\w+)`).ReplaceAllString(route.Path, "{$1}"))
+	}
+	slices.Sort(described)
+	slices.Sort(routed)
+	if diff := cmp.Diff(routed, described); diff != "" {
+		t.Errorf("routes (-) and description (+): %s", diff)
+	}
+}

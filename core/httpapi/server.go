@@ -1,0 +1,206 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/tenants"
+)
+
+// Resolver turns what stands for {ACCOUNT} in a path into an account;
+// tenants.ErrUnknown when there is none.
+type Resolver interface {
+	Resolve(ctx context.Context, ref string) (tenants.Account, error)
+}
+
+// Intake accepts requests, as core.Intake does.
+type Intake interface {
+	Accept(ctx context.Context, account tenants.Account, ask core.Ask) error
+}
+
+// Redeemer takes links and new passwords, as core.Redeemer does.
+type Redeemer interface {
+	Inspect(ctx context.Context, account tenants.Account, raw tenants.Secret) (core.Holder, error)
+	Redeem(ctx context.Context, account tenants.Account, ref core.UserRef, raw, password tenants.Secret) (core.User, error)
+}
+
+// SignIn proves who somebody is and issues API tokens, as core.SignIn does.
+type SignIn interface {
+	Password(ctx context.Context, account tenants.Account, address core.Address, password tenants.Secret) (core.User, error)
+	Bearer(ctx context.Context, value tenants.Secret) (core.APIToken, core.User, error)
+	Issue(ctx context.Context, user core.User, want core.NewToken) (core.APIToken, tenants.Secret, error)
+}
+
+// Logos gives an account's logo; core.ErrNotFound when there is none.
+type Logos interface {
+	Logo(ctx context.Context, account tenants.AccountID) ([]byte, error)
+}
+
+// Cookies seals the small values that the hosted pages hand to browsers. What was
+// sealed for one purpose does not open for another.
+type Cookies interface {
+	SealCookie(purpose string, plaintext []byte) (string, error)
+	OpenCookie(purpose, value string) ([]byte, error)
+}
+
+// Observer hears of what was refused, for metrics (operability.md). The strings
+// are from closed lists: reason is malformed, too_large, rate_ip, backlog or
+// db_unavailable; scope is ip, email or token; action is reject.
+type Observer interface {
+	// Rejected counts a request for a password that was not accepted.
+	Rejected(reason string)
+	// RateLimited counts a refusal by a limit, on any route.
+	RateLimited(scope, action string)
+}
+
+// Config is what the edge works with. What has no default below is needed.
+type Config struct {
+	Resolver Resolver
+	Intake   Intake
+	Redeemer Redeemer
+	SignIn   SignIn
+	Users    core.Users
+	Accounts Logos
+	Cookies  Cookies
+
+	// BaseURL is where people and apps reach this service: its host is the only one
+	// answered, and links to documentation begin with it.
+	BaseURL *url.URL
+	// Development also answers on localhost, 127.0.0.1 and [::1].
+	Development bool
+	Version     string // of the build, for people
+	Revision    string // the commit, sent as Keygen-Revision
+
+	// TrustedProxies may name the client in X-Forwarded-For; default none.
+	TrustedProxies []netip.Prefix
+	Limits         Limits
+
+	// Middleware goes round every route, in order: logs, traces, metrics.
+	Middleware []gin.HandlerFunc
+	// Mailbox, when set, serves /dev/mailbox and below; Development only.
+	Mailbox  http.Handler
+	Logger   *slog.Logger     // default: nothing is logged
+	Observer Observer         // default: nobody
+	NewID    func() string    // UUIDv7, for X-Request-Id
+	Now      func() time.Time // for limits and tickets; default time.Now
+}
+
+func (c *Config) validate() error {
+	for _, need := range []struct {
+		field  string
+		absent bool
+	}{
+		{"Resolver", c.Resolver == nil}, {"Intake", c.Intake == nil}, {"Redeemer", c.Redeemer == nil},
+		{"SignIn", c.SignIn == nil}, {"Users", c.Users == nil}, {"Accounts", c.Accounts == nil},
+		{"Cookies", c.Cookies == nil}, {"BaseURL", c.BaseURL == nil || c.BaseURL.Hostname() == ""},
+		{"NewID", c.NewID == nil},
+	} {
+		if need.absent {
+			return fmt.Errorf("http edge: %s is missing", need.field)
+		}
+	}
+	if c.Mailbox != nil && !c.Development {
+		return errors.New("http edge: a mailbox is for development mode only")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Observer == nil {
+		c.Observer = nobody{}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c.Limits.validate()
+}
+
+type nobody struct{}
+
+func (nobody) Rejected(string)            {}
+func (nobody) RateLimited(string, string) {}
+
+// New gives the handler of the public listener. It starts nothing and needs no
+// end. Its error names the field that is wrong.
+func New(c Config) (http.Handler, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	pages, err := newHosted(c)
+	if err != nil {
+		return nil, err
+	}
+	edge := newAPI(c)
+	pages.allow = edge.allowPage
+
+	// Gin's mode is the process's: without this it writes its routes to stdout.
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	// Gin believes every proxy unless told otherwise (CVE-2020-28483); clientIP in
+	// client.go is the one place that reads X-Forwarded-For.
+	if err := engine.SetTrustedProxies(nil); err != nil {
+		return nil, fmt.Errorf("http edge: trusted proxies: %w", err)
+	}
+	engine.ForwardedByClientIP = false
+	// A {USER} may be an address with any character escaped. Routing on the escaped
+	// path and unescaping once, in param, keeps %2F inside its segment and %25 whole;
+	// Gin's own unescaping would turn + into a space.
+	engine.UseEscapedPath = true
+	engine.UnescapePathValues = false
+	engine.RedirectTrailingSlash = false
+	engine.HandleMethodNotAllowed = false // a wrong verb is a 404 (contract.md, C7)
+
+	engine.Use(edge.name)
+	engine.Use(c.Middleware...)
+	engine.Use(edge.survive)
+	edge.register(engine)
+	pages.register(engine)
+	if c.Mailbox != nil {
+		engine.Any("/dev/mailbox", edge.mailbox)
+		engine.Any("/dev/mailbox/*rest", edge.mailbox)
+	}
+	engine.NoRoute(edge.do(edge.nothingHere))
+	return formatSuffix(engine), nil
+}
+
+// mailbox hands on to the development mailbox, unless the Host header is a
+// stranger's: a page that rebinds its name to this machine must not read mail.
+func (a *api) mailbox(g *gin.Context) {
+	if !a.c.knownHost(g.Request.Host) {
+		g.AbortWithStatus(http.StatusMisdirectedRequest)
+		return
+	}
+	a.c.Mailbox.ServeHTTP(g.Writer, g.Request)
+}
+
+// Bounds of a connection (threats.md, row 23).
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// NewHTTPServer gives a server that cuts slow and greedy clients off: 5 s for the
+// headers, 10 s for the whole request, 30 s to take the answer, 60 s idle, 16 KiB
+// of headers (net/http adds 4 KiB of slack). The caller starts it and shuts it
+// down, and may set ErrorLog.
+func NewHTTPServer(handler http.Handler, addr string) *http.Server {
+	return &http.Server{
+		Addr: addr, Handler: handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
+}

@@ -1,0 +1,121 @@
+package httpapi
+
+import (
+	"strings"
+	"unicode"
+)
+
+// field is a member that a route knows.
+type field struct {
+	name     string // lowerCamel, as pointers say it
+	kind     kind
+	required bool
+	nullable bool    // null means absent
+	blank    bool    // a string may be blank
+	inside   []field // of an object, in the order in which they are judged
+	// judge, when set, gives what is wrong with a value of the right kind, or "".
+	judge func(text string) string
+}
+
+// validate holds a body against what a route knows; nil is an empty body. It
+// gives one refusal, the first of: members that are unknown, in the order of the
+// body; then the known ones in the order of fields; then the objects that hold
+// them (contract.md, C6). nil: all is well.
+func validate(body *node, fields []field) error {
+	root := node{kind: kindObject}
+	if body != nil {
+		root = *body
+	}
+	if root.kind != kindObject {
+		return badMember("/data", "unpermitted parameter")
+	}
+	if err := findUnknown(root, fields, ""); err != nil {
+		return err
+	}
+	return judgeMembers(root, fields, "")
+}
+
+func findUnknown(object node, fields []field, path string) error {
+	for _, m := range object.members {
+		known, ok := findField(fields, m.name)
+		if !ok {
+			return badMember(path+"/"+pointerToken(lowerCamel(m.name)), "unpermitted parameter")
+		}
+		if known.kind == kindObject {
+			if err := findUnknown(m.value, known.inside, path+"/"+known.name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func findField(fields []field, name string) (field, bool) {
+	folded := foldName(name)
+	for _, f := range fields {
+		if foldName(f.name) == folded {
+			return f, true
+		}
+	}
+	return field{}, false
+}
+
+func judgeMembers(object node, fields []field, path string) error {
+	for _, f := range fields {
+		value, present := object.member(f.name)
+		if err := f.judgeValue(value, present, path+"/"+f.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f field) judgeValue(value node, present bool, pointer string) error {
+	switch {
+	case !present && f.required:
+		return badMember(pointer, "is missing")
+	case !present || (value.kind == kindNull && f.nullable):
+		return nil
+	case value.kind == kindNull:
+		return badMember(pointer, "cannot be null")
+	case value.kind != f.kind:
+		return badMember(pointer, "type mismatch (received "+string(value.kind)+" expected "+string(f.kind)+")")
+	case f.kind == kindString && !f.blank && strings.TrimSpace(value.text) == "":
+		return badMember(pointer, "cannot be blank")
+	}
+	if f.judge != nil {
+		if wrong := f.judge(value.text); wrong != "" {
+			return badMember(pointer, wrong)
+		}
+	}
+	return judgeMembers(value, f.inside, pointer)
+}
+
+// lowerCamel is how pointers name a member, whatever its style was in the body:
+// foo_bar, Foo-Bar and fooBar are fooBar, FOO is foo.
+func lowerCamel(name string) string {
+	var out strings.Builder
+	upper, wasLower := false, false
+	for _, r := range name {
+		switch {
+		case r == '_' || r == '-':
+			upper = out.Len() > 0
+			wasLower = false
+		case upper:
+			out.WriteRune(unicode.ToUpper(r))
+			upper, wasLower = false, false
+		case unicode.IsUpper(r) && wasLower:
+			out.WriteRune(r)
+			wasLower = false
+		default:
+			out.WriteRune(unicode.ToLower(r))
+			wasLower = unicode.IsLower(r) || unicode.IsDigit(r)
+		}
+	}
+	return out.String()
+}
+
+// pointerToken escapes a name for a JSON Pointer (RFC 6901, section 3).
+func pointerToken(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
