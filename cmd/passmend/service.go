@@ -1,0 +1,381 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/core/httpapi"
+	"github.com/passmend/passmend/core/keys"
+	"github.com/passmend/passmend/core/render"
+	"github.com/passmend/passmend/core/sqlstore"
+	"github.com/passmend/passmend/core/worker"
+	"github.com/passmend/passmend/observability"
+	"github.com/passmend/passmend/plugins/host"
+	"github.com/passmend/passmend/plugins/sdk"
+	"github.com/passmend/passmend/tenants"
+)
+
+const (
+	// drainTime is how long requests and deliveries under way may take to end.
+	drainTime = 20 * time.Second
+	// stopTime bounds the whole stop; what is left then ends with the process.
+	stopTime = 28 * time.Second
+	// coalesceTime: a repeat within it re-sends the link that is out (contract.md, R7).
+	coalesceTime = 120 * time.Second
+)
+
+// service is the whole of Passmend in one process: every room, wired.
+type service struct {
+	config    config
+	options   serviceOptions
+	logger    *slog.Logger
+	telemetry *observability.Telemetry
+
+	keys      *keys.Keys
+	passwords core.Passwords
+	store     *sqlstore.Store
+	accounts  *tenants.Resolver
+	plugins   *host.Host
+	worker    *worker.Worker
+	signIn    *core.SignIn
+
+	httpListener, adminListener net.Listener
+	draining                    atomic.Bool
+	failed                      chan error // what ended a listener
+	closers                     []closer   // run in reverse
+}
+
+type closer struct {
+	name string
+	stop func(ctx context.Context) error
+}
+
+// serviceOptions is where the commands that run a service differ.
+type serviceOptions struct {
+	development bool
+	coalesce    time.Duration
+	mailbox     http.Handler // nil: none
+	logs        io.Writer
+	// seed fills the database before anything is served; nil: nothing.
+	seed func(ctx context.Context, s *service) error
+}
+
+// startService brings everything up. When it fails, what was already up is taken
+// down again.
+func startService(ctx context.Context, c config, options serviceOptions) (s *service, err error) {
+	s = &service{config: c, options: options, failed: make(chan error, 2)}
+	defer func() {
+		if err != nil {
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+			defer cancel()
+			err = errors.Join(err, s.stop(stop))
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		s.startTelemetry, s.openKeys, s.listen, s.openStore, s.startPlugins, s.buildWorker, s.startStore, s.serveAdmin, s.startWorker, s.serveAPI,
+	} {
+		if err := step(ctx); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// stop takes everything down in the reverse of the order in which it came up.
+func (s *service) stop(ctx context.Context) error {
+	s.draining.Store(true)
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		if err := s.closers[i].stop(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", s.closers[i].name, err))
+		}
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+func (s *service) onStop(name string, stop func(ctx context.Context) error) {
+	s.closers = append(s.closers, closer{name, stop})
+}
+
+func (s *service) startTelemetry(ctx context.Context) error {
+	level, err := parseLevel(s.config.logLevel)
+	if err != nil {
+		return err
+	}
+	s.telemetry, err = observability.New(ctx, observability.Config{
+		Version: version, Commit: commit, LogOutput: s.options.logs, LogLevel: level,
+	})
+	if err != nil {
+		return err
+	}
+	s.logger = s.telemetry.Logger()
+	s.onStop("telemetry", s.telemetry.Shutdown)
+	return nil
+}
+
+func (s *service) startPlugins(ctx context.Context) (err error) {
+	s.plugins, err = host.New(host.Config{Dir: s.config.pluginDir, Logger: s.logger, Observer: s.telemetry, DrainTimeout: drainTime})
+	if err != nil {
+		return err
+	}
+	if err := s.plugins.Start(ctx); err != nil {
+		return err
+	}
+	s.onStop("plugins", s.plugins.Stop)
+	return s.warnMissingPlugins(ctx)
+}
+
+// warnMissingPlugins tells of default providers whose plugin is not installed.
+// Serving goes on: requests are accepted and wait.
+func (s *service) warnMissingPlugins(ctx context.Context) error {
+	installed := make(map[string]bool)
+	for _, status := range s.plugins.List() {
+		installed[status.Name] = true
+	}
+	for _, name := range s.config.defaultProviders {
+		provider, err := s.store.Provider(ctx, "", name)
+		if err != nil {
+			return err
+		}
+		if !installed[provider.Plugin] {
+			s.logger.ErrorContext(ctx, "the plugin of a default provider is not installed; its mail waits",
+				slog.String("provider", name), slog.String("plugin", provider.Plugin), slog.String("plugin_dir", s.config.pluginDir))
+		}
+	}
+	return nil
+}
+
+func (s *service) openKeys(context.Context) (err error) {
+	if s.keys, err = keys.Open(s.config.keysFile); err != nil {
+		return usageError{fmt.Errorf("--%s, %s: %w", flagName("keys_file"), envName("keys_file"), err)}
+	}
+	passwords, err := keys.NewPasswords(keys.PasswordsConfig{Keys: s.keys, Observe: s.telemetry.Hashed})
+	if err != nil {
+		return err
+	}
+	s.passwords = s.telemetry.Passwords(passwords)
+	s.onStop("password hashing", passwords.Stop)
+	return nil
+}
+
+// openStore opens the database as its one server, and seeds it in development.
+func (s *service) openStore(ctx context.Context) error {
+	wake := func() {
+		if w := s.worker; w != nil {
+			w.Wake()
+		}
+	}
+	store, err := openStore(ctx, s.config, s.logger, wake, s.telemetry)
+	if err != nil {
+		return err
+	}
+	s.store = store
+	s.onStop("database", func(context.Context) error { return store.Close() })
+	s.telemetry.Balance(store.Balance)
+	unlock, err := store.LockServer()
+	if err != nil {
+		return err
+	}
+	s.onStop("database lock", func(context.Context) error { unlock(); return nil })
+	if s.options.seed != nil {
+		if err := s.options.seed(ctx, s); err != nil {
+			return fmt.Errorf("seed: %w", err)
+		}
+	}
+	if err := s.chooseProviders(ctx); err != nil {
+		return err
+	}
+	s.accounts, err = tenants.NewResolver(store)
+	return err
+}
+
+// startStore lets callers share commits. The worker is there by then, to be woken.
+func (s *service) startStore(ctx context.Context) error {
+	if err := s.store.Start(ctx); err != nil {
+		return err
+	}
+	s.onStop("database writer", s.store.Stop)
+	return nil
+}
+
+// chooseProviders settles the platform's default chain and refuses to serve
+// without one: every mail would wait for ever.
+func (s *service) chooseProviders(ctx context.Context) error {
+	configured, err := s.store.Providers(ctx, "")
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(configured))
+	for _, provider := range configured {
+		known[provider.Name] = true
+	}
+	if len(s.config.defaultProviders) == 0 {
+		s.config.defaultProviders = sortedKeys(known)
+	}
+	if len(s.config.defaultProviders) == 0 {
+		return missingSetting("default_providers", "there is no provider yet; add one with 'passmend provider add NAME --plugin smtp --set host=...'")
+	}
+	for _, name := range s.config.defaultProviders {
+		if !known[name] {
+			return badSetting("default_providers", name, "names that 'passmend provider list' shows")
+		}
+	}
+	return nil
+}
+
+// buildWorker wires the walk of a request behind its acceptance.
+func (s *service) buildWorker(context.Context) error {
+	from := s.config.mailFrom
+	if from.Address == "" {
+		from = sdk.Mailbox{Address: "no-reply@" + senderHost(s.config.baseURL)}
+	}
+	renderer, err := render.New(render.Config{From: from})
+	if err != nil {
+		return err
+	}
+	s.worker, err = worker.New(worker.Config{
+		Queue:  s.store,
+		Ledger: s.telemetry.Ledger(s.store),
+		Resolver: &core.Resolver{
+			Accounts: s.accounts, Ledger: s.store, Users: s.store,
+			Sealer: s.keys, Keys: s.keys, NewID: newID, Coalesce: s.options.coalesce,
+		},
+		Dispatcher: core.NewDispatcher(core.DispatchConfig{
+			Accounts: s.accounts, Logos: s.store, Ledger: s.store, Users: s.store, Providers: s.store,
+			Sealer: s.keys, Keys: s.keys, Renderer: renderer,
+			Plugins: s.telemetry.Plugins(s.plugins),
+			BaseURL: s.config.baseURL, DefaultProviders: s.config.defaultProviders,
+		}),
+		Logger:  s.logger,
+		Process: s.telemetry.Process,
+		Reaped:  s.telemetry.Reaped,
+		Slots:   s.config.workerSlots,
+	})
+	return err
+}
+
+// senderHost gives a host name that a mail address can have.
+func senderHost(base *url.URL) string {
+	if host := base.Hostname(); tenants.ValidAddrSpec("no-reply@" + host) {
+		return host
+	}
+	return "localhost"
+}
+
+func (s *service) startWorker(ctx context.Context) error {
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.store.Watch(watching, func() {
+			s.accounts.Clear()
+			s.worker.Wake()
+		})
+	}()
+	s.onStop("database watch", func(context.Context) error { stopWatching(); <-watched; return nil })
+	if err := s.worker.Start(ctx); err != nil {
+		return err
+	}
+	s.onStop("worker", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, drainTime)
+		defer cancel()
+		return s.worker.Stop(ctx)
+	})
+	return nil
+}
+
+// listen takes the ports before anything is built on their addresses. Without a
+// base URL, which only development does without, it is where the pages listen.
+func (s *service) listen(context.Context) (err error) {
+	if s.httpListener, err = net.Listen("tcp", s.config.httpAddr); err != nil {
+		return fmt.Errorf("--%s: %w", flagName("http_addr"), err)
+	}
+	s.onStop("API listener", closeListener(s.httpListener))
+	if s.adminListener, err = net.Listen("tcp", s.config.adminAddr); err != nil {
+		return fmt.Errorf("--%s: %w", flagName("admin_addr"), err)
+	}
+	s.onStop("operations listener", closeListener(s.adminListener))
+	if s.config.baseURL == nil {
+		s.config.baseURL = &url.URL{Scheme: "http", Host: s.httpListener.Addr().String()}
+	}
+	return nil
+}
+
+// closeListener closes one that no server has closed already.
+func closeListener(l net.Listener) func(context.Context) error {
+	return func(context.Context) error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+func (s *service) serveAPI(context.Context) error {
+	s.signIn = &core.SignIn{Users: s.store, Tokens: s.store, System: s.store, Passwords: s.passwords, NewID: newID}
+	handler, err := httpapi.New(httpapi.Config{
+		Resolver: s.accounts,
+		Intake: &core.Intake{
+			Inbox: s.telemetry.Inbox(s.store), Sealer: s.keys, Digester: s.keys,
+			NewID: newID, TraceParent: observability.TraceParent,
+		},
+		Redeemer: core.NewRedeemer(core.RedeemConfig{
+			Requests: s.store, Users: s.store, Redemptions: s.telemetry.Redemptions(s.store),
+			Keys: s.keys, Passwords: s.passwords, NewID: newID,
+		}),
+		SignIn: s.signIn, Users: s.store, Accounts: s.store, Cookies: s.keys,
+		BaseURL: s.config.baseURL, Development: s.options.development,
+		Version: version, Revision: commit,
+		TrustedProxies: s.config.trustedProxies, Limits: s.config.limits,
+		Middleware: s.telemetry.Middleware(), Observer: s.telemetry,
+		Mailbox: s.options.mailbox, Logger: s.logger, NewID: newID, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.serve("API", httpapi.NewHTTPServer(handler, ""), s.httpListener)
+	return nil
+}
+
+func (s *service) serveAdmin(context.Context) error {
+	s.serve("operations", &http.Server{
+		Handler:           s.adminHandler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}, s.adminListener)
+	return nil
+}
+
+// serve runs a server until it is stopped; an end of its own goes to failed.
+func (s *service) serve(name string, server *http.Server, listener net.Listener) {
+	server.ErrorLog = slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("%s listener: %w", name, err)
+		}
+	}()
+	s.onStop(name, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, drainTime)
+		defer cancel()
+		err := server.Shutdown(ctx)
+		if err != nil {
+			err = errors.Join(err, server.Close())
+		}
+		<-ended
+		return err
+	})
+}

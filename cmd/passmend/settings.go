@@ -1,0 +1,221 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/passmend/passmend/core/httpapi"
+	"github.com/passmend/passmend/plugins/sdk"
+	"github.com/passmend/passmend/tenants"
+)
+
+// setting is one value of the configuration: PASSMEND_<KEY> in the environment,
+// --key-with-dashes on the command line, key in the file.
+type setting struct {
+	key      string
+	fallback string
+	help     string
+}
+
+// settings lists the whole configuration, in the order of the help.
+var settings = []setting{
+	{"http_addr", "127.0.0.1:8080", "where the API and the pages listen, HOST:PORT"},
+	{"admin_addr", "127.0.0.1:9090", "where /metrics, /livez and /readyz listen, HOST:PORT"},
+	{"base_url", "", "where people reach the pages, as https://reset.example.com; links begin with it"},
+	{"database_url", "", "sqlite://PATH (default: passmend.db in the data directory)"},
+	{"data_dir", "passmend-data", "directory for what has no path of its own"},
+	{"keys_file", "", "file made by 'passmend keys init' (default: keys.json in the data directory)"},
+	{"plugin_dir", "", "directory of the passmend-* plugins (default: where this command is)"},
+	{"default_providers", "", "names of platform providers in order, comma-separated (default: all, by name)"},
+	{"mail_from", "", "sender of accounts that have none, as 'Name <address>' (default: no-reply at the base URL's host)"},
+	{"trusted_proxies", "", "networks whose X-Forwarded-For is believed, comma-separated CIDRs (default: none)"},
+	{"worker_slots", "128", "deliveries under way at once, 1 to 4096"},
+	{"log_level", "info", "debug, info, warn or error"},
+	{"limit_rstpwd", "5/h", "asks per account, client and address: RATE/UNIT[:BURST][,...] or off"},
+	{"limit_mutpwd", "5/10m", "password changes per account, client and user"},
+	{"limit_auth", "5/m", "sign-ins per account, client and address"},
+	{"limit_ip", "20/m:10,200/d", "asks per client"},
+	{"mailbox_addr", "127.0.0.1:1025", "where the development mailbox takes SMTP, HOST:PORT"},
+	{"dev_admin_token", "", "admin token of the development account (default: a new one is printed)"},
+}
+
+// envName and flagName give a setting's name in the other two places.
+func envName(key string) string  { return "PASSMEND_" + strings.ToUpper(key) }
+func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
+
+// config is the configuration, read and checked.
+type config struct {
+	httpAddr, adminAddr, mailboxAddr string
+
+	baseURL          *url.URL // nil: not given
+	databaseURL      string
+	dataDir          string
+	keysFile         string
+	pluginDir        string
+	defaultProviders []string
+	mailFrom         sdk.Mailbox // zero: not given
+	trustedProxies   []netip.Prefix
+	workerSlots      int
+	logLevel         string
+	limits           httpapi.Limits
+	devAdminToken    tenants.Secret
+}
+
+// newConfig checks every value and names the first setting that is wrong, with
+// what it accepts.
+func newConfig(value func(key string) string) (config, error) {
+	c := config{
+		httpAddr: value("http_addr"), adminAddr: value("admin_addr"), mailboxAddr: value("mailbox_addr"),
+		dataDir:       value("data_dir"),
+		logLevel:      value("log_level"),
+		devAdminToken: tenants.NewSecret(value("dev_admin_token")),
+	}
+	c.keysFile = or(value("keys_file"), filepath.Join(c.dataDir, "keys.json"))
+	c.databaseURL = or(value("database_url"), "sqlite://"+filepath.Join(c.dataDir, "passmend.db"))
+	for _, key := range []string{"http_addr", "admin_addr", "mailbox_addr"} {
+		if host, port, err := net.SplitHostPort(value(key)); err != nil || strings.ContainsAny(host, " /") || !isPort(port) {
+			return c, badSetting(key, value(key), "HOST:PORT with a port of 0 to 65535, as 127.0.0.1:8080")
+		}
+	}
+	if !strings.HasPrefix(c.databaseURL, "sqlite://") || c.databaseURL == "sqlite://" {
+		// The URL may hold a password: it is not repeated.
+		return c, badSetting("database_url", "", "sqlite://PATH")
+	}
+	for _, check := range []func(*config, func(string) string) error{
+		(*config).readBaseURL, (*config).readPlugins, (*config).readSender, (*config).readNumbers, (*config).readLimits,
+	} {
+		if err := check(&c, value); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func (c *config) readBaseURL(value func(string) string) error {
+	raw := value("base_url")
+	if raw == "" {
+		return nil
+	}
+	parsed, err := url.Parse(raw)
+	accepts := "https://HOST[:PORT][/PATH], or http:// on localhost or a loopback address"
+	if err == nil && parsed.User != nil {
+		return badSetting("base_url", "", accepts+", without user and password")
+	}
+	if err != nil || parsed.Host == "" || parsed.RawQuery != "" || parsed.Fragment != "" || strings.Contains(parsed.Host, "*") {
+		return badSetting("base_url", raw, accepts)
+	}
+	if parsed.Scheme != "https" && (parsed.Scheme != "http" || !tenants.IsLoopback(parsed.Hostname())) {
+		return badSetting("base_url", raw, accepts)
+	}
+	if strings.Trim(parsed.Path, "/") != "" {
+		return badSetting("base_url", raw, "https://HOST[:PORT] without a path: accounts are the first part of a page's path")
+	}
+	parsed.Path = ""
+	c.baseURL = parsed
+	return nil
+}
+
+func (c *config) readPlugins(value func(string) string) error {
+	var err error
+	if c.pluginDir = value("plugin_dir"); c.pluginDir == "" {
+		if c.pluginDir, err = executableDir(); err != nil {
+			return err
+		}
+	}
+	c.defaultProviders = splitList(value("default_providers"))
+	for _, name := range c.defaultProviders {
+		if !tenants.ValidName(name) {
+			return badSetting("default_providers", value("default_providers"), "names of 1 to 63 of a-z, 0-9 and \"-\", comma-separated")
+		}
+	}
+	for _, text := range splitList(value("trusted_proxies")) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return badSetting("trusted_proxies", value("trusted_proxies"), "CIDRs, comma-separated, as 10.0.0.0/8")
+		}
+		c.trustedProxies = append(c.trustedProxies, prefix.Masked())
+	}
+	return nil
+}
+
+func (c *config) readSender(value func(string) string) error {
+	raw := value("mail_from")
+	if raw == "" {
+		return nil
+	}
+	from, ok := parseMailbox(raw)
+	if !ok {
+		return badSetting("mail_from", raw, "an address as no-reply@example.com or 'Example <no-reply@example.com>'")
+	}
+	c.mailFrom = from
+	return nil
+}
+
+func (c *config) readNumbers(value func(string) string) error {
+	slots, err := strconv.Atoi(value("worker_slots"))
+	if err != nil || slots < 1 || slots > 4096 {
+		return badSetting("worker_slots", value("worker_slots"), "a number from 1 to 4096")
+	}
+	c.workerSlots = slots
+	if _, err := parseLevel(c.logLevel); err != nil {
+		return badSetting("log_level", c.logLevel, "debug, info, warn or error")
+	}
+	return nil
+}
+
+func (c *config) readLimits(value func(string) string) error {
+	for _, limit := range []struct {
+		key  string
+		into *httpapi.Limit
+	}{
+		{"limit_rstpwd", &c.limits.Rstpwd}, {"limit_mutpwd", &c.limits.Mutpwd},
+		{"limit_auth", &c.limits.Auth}, {"limit_ip", &c.limits.IP},
+	} {
+		parsed, err := httpapi.ParseLimit(value(limit.key))
+		if err != nil {
+			return badSetting(limit.key, value(limit.key), "RATE/UNIT[:BURST][,...] as 5/h, 5/10m or 20/m:10,200/d, or off")
+		}
+		*limit.into = parsed
+	}
+	return nil
+}
+
+// badSetting is the one clear line for a wrong value, under each of its names.
+func badSetting(key, value, accepts string) error {
+	got := ""
+	if value != "" {
+		got = fmt.Sprintf(" (got %q)", value)
+	}
+	return usageError{fmt.Errorf("--%s, %s: must be %s%s", flagName(key), envName(key), accepts, got)}
+}
+
+func missingSetting(key, remedy string) error {
+	return usageError{fmt.Errorf("--%s, %s: is needed: %s", flagName(key), envName(key), remedy)}
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && n <= 65535
+}
+
+func splitList(s string) []string {
+	var list []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+func or(value, fallback string) string {
+	if value != "" {
+		return value
+	}
+	return fallback
+}
