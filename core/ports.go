@@ -15,9 +15,9 @@ import (
 
 // Inbox makes an accepted request durable.
 type Inbox interface {
-	// Accept stores the request and its resolve delivery in one commit, shared
-	// with others, and returns when that commit is on disk. ErrBusy when too many
-	// callers wait. ID, AddressDigest, SealedAddress, Deliver and TraceParent are
+	// Accept stores the request and its resolve delivery, which is worth doing for
+	// ResolveLife, in one commit, shared with others, and returns when that commit is on disk. ErrBusy when too many
+	// callers wait; tenants.ErrUnknown when the account is gone. ID, AddressDigest, SealedAddress, Deliver and TraceParent are
 	// taken from the request; its state is pending.
 	Accept(ctx context.Context, account tenants.AccountID, request Request) error
 }
@@ -54,12 +54,15 @@ type Users interface {
 	UserByAddress(ctx context.Context, account tenants.AccountID, address Address) (User, error)
 	// Users lists by id, oldest first, from after (exclusive; empty: the first).
 	Users(ctx context.Context, account tenants.AccountID, after UserID, limit int) ([]User, error)
-	// CreateUser stores a user; Created and Updated are set. ErrAddressTaken.
+	// CreateUser stores a user; Created and Updated are set. ErrAddressTaken,
+	// tenants.ErrUnknown.
 	CreateUser(ctx context.Context, account tenants.AccountID, user User) (User, error)
 }
 
 // APITokens is one account's API tokens; with no account, the operators'.
 type APITokens interface {
+	// CreateAPIToken stores a token and gives it with its expiry and its user's role.
+	// ErrNotFound when there is no such user.
 	CreateAPIToken(ctx context.Context, account tenants.AccountID, token APIToken) (APIToken, error)
 }
 
@@ -114,6 +117,10 @@ type System interface {
 	Balance(ctx context.Context) (Balance, error)
 }
 
+// ResolveLife is how long a request may wait to be resolved: as long as the
+// longest link lives. What could not be resolved by then has expired.
+const ResolveLife = tenants.MaxLinkLife
+
 // LeaseLife is how long a claimed delivery belongs to its worker without a word.
 const LeaseLife = 60 * time.Second
 
@@ -126,7 +133,8 @@ type ClaimAsk struct {
 	InFlight map[tenants.AccountID]int // of this worker
 }
 
-// Claim is what a worker got. Full means that more may be ready: claim again.
+// Claim is what a worker got. Full means that more may be ready: claim again, or,
+// when it holds no deliveries, wait for a slot to become free.
 type Claim struct {
 	Deliveries []Delivery
 	Cursor     tenants.AccountID

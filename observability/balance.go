@@ -13,13 +13,13 @@ import (
 const (
 	// balanceAge is how long one sum serves: several scrapers, or an impatient one,
 	// must not become a load on the database.
-	balanceAge = 5 * time.Second
+	balanceAge = 30 * time.Second
 	// balanceTime bounds the query, so that a scrape answers while the database hangs.
 	balanceTime = 2 * time.Second
 )
 
 // Balance shows the ledger's sum, counted by read when it is scraped, at most
-// every 5 s. While read fails there are no such series: an alert on their absence
+// every 30 s. While read fails there are no such series: an alert on their absence
 // is honest, a stale zero is not. Call it once.
 func (m *Metrics) Balance(read func(ctx context.Context) (core.Balance, error)) {
 	m.registry.MustRegister(newBalance(read, time.Now))

@@ -182,7 +182,7 @@ func (s *service) openStore(ctx context.Context) error {
 	s.store = store
 	s.onStop("database", func(context.Context) error { return store.Close() })
 	s.telemetry.Balance(store.Balance)
-	unlock, err := store.LockServer()
+	unlock, err := store.LockServer(ctx)
 	if err != nil {
 		return err
 	}

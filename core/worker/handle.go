@@ -27,7 +27,7 @@ func (w *Worker) handle(ctx context.Context, delivery core.Delivery) string {
 	defer cancel()
 	if err != nil && !errors.Is(err, core.ErrLeaseLost) {
 		w.c.Logger.ErrorContext(ctx, "delivery could not be tried", slog.String("delivery", string(delivery.ID)), slog.Any("error", err))
-		settlement, err = &core.Settlement{State: core.DeliveryQueued, Delay: core.RetryDelay(delivery.Attempt), Provider: delivery.Provider}, nil
+		settlement, err = untried(delivery), nil
 	}
 	if err == nil && settlement != nil {
 		err = w.c.Ledger.Settle(write, delivery.Account, delivery.LeaseOf(), *settlement)
@@ -43,6 +43,16 @@ func (w *Worker) handle(ctx context.Context, delivery core.Delivery) string {
 	default:
 		return outcome(*settlement)
 	}
+}
+
+// untried puts a delivery off for work that could not begin, unless it would be
+// too late by then.
+func untried(delivery core.Delivery) *core.Settlement {
+	delay := core.RetryDelay(delivery.Attempt)
+	if !delivery.NotAfter.IsZero() && delivery.Now.Add(delay).After(delivery.NotAfter) {
+		return &core.Settlement{State: core.DeliveryExpired}
+	}
+	return &core.Settlement{State: core.DeliveryQueued, Delay: delay, Provider: delivery.Provider}
 }
 
 // do carries a plan out, or makes an attempt and gives what is to be settled. A

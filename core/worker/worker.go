@@ -129,7 +129,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	claiming, stopping := context.WithCancel(work)
 	w.cancel, w.stopping = cancel, stopping
 	w.loops.Go(func() { w.claimLoop(claiming, work) })
-	w.loops.Go(func() { every(claiming, reapEvery, w.reap) })
+	w.loops.Go(func() { w.reap(claiming); every(claiming, reapEvery, w.reap) })
 	w.keeping.Go(func() { every(work, heartbeatEvery, w.keep) })
 	return nil
 }

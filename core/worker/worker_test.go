@@ -208,6 +208,23 @@ func TestWorkThatCannotBeTriedIsQueuedAgain(t *testing.T) {
 	}
 }
 
+func TestWorkThatIsTooLateHasExpired(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 2)
+	b.dispatch = func(context.Context, core.Delivery) (core.Settlement, error) {
+		return core.Settlement{}, errors.New("database is away")
+	}
+	b.add(1, core.KindMail)
+	now := time.Now()
+	b.ready[0].Now, b.ready[0].NotAfter = now, now.Add(100*time.Millisecond)
+	b.start(t)
+	b.wait(t, "it is settled", func() bool { return len(b.settled) == 1 })
+	b.stop(t)
+	if s := b.settled["mail-0"]; s.State != core.DeliveryExpired {
+		t.Errorf("settled as %+v", s)
+	}
+}
+
 func TestLostLeaseIsDropped(t *testing.T) {
 	t.Parallel()
 	b := setup(t, 2)

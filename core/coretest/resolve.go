@@ -1,0 +1,147 @@
+package coretest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/passmend/passmend/core"
+)
+
+func exerciseResolve(t *testing.T, open Open) {
+	t.Run("a user's request gets its link, its mail and its event", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		request, p := f.resolved(user, nil)
+		same(t, request, core.Request{
+			ID: request.ID, Account: f.account, State: core.StatePending, SealedAddress: request.SealedAddress,
+			AddressDigest: request.AddressDigest, Deliver: true, TraceParent: request.TraceParent,
+			User: user.ID, Link: p.Link, Accepted: request.Accepted, Expires: request.Expires,
+		})
+		recent(t, "expiry less life", request.Expires.Add(-life))
+		mail := f.claimOne()
+		same(t, mail, core.Delivery{
+			ID: p.Mail.ID, Account: f.account, Request: request.ID, User: user.ID, Kind: core.KindMail, Attempt: 1,
+			NotAfter: request.Expires.Add(-margin), TraceParent: request.TraceParent,
+		}, cmpopts.IgnoreFields(core.Delivery{}, "Queued", "Now", "Lease"))
+		same(t, f.Count(t, `SELECT count(*) FROM events WHERE id = ? AND account_id = ? AND user_id = ? AND request_id = ?
+			AND name = 'user.password-reset'`, string(p.Event.ID), string(f.account), string(user.ID), string(request.ID)), 1)
+		f.balanced(1)
+	})
+	t.Run("without mail the request is sent once its event is recorded", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		request, p := f.resolved(f.newUser(f.account), func(p *core.Plan) { p.Mail = nil })
+		f.stands(request.ID, core.StateSent, "")
+		same(t, request.Link, p.Link)
+		same(t, len(f.claim(8).Deliveries), 0)
+		same(t, f.Count(t, `SELECT count(*) FROM events`), 1)
+		f.balanced(1)
+	})
+	t.Run("a suppressed request ends with its reason, no user, no event", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		request, _ := f.resolved(core.User{}, func(p *core.Plan) {
+			*p = core.Plan{Request: p.Request, Suppress: core.ReasonUnknownUser}
+		})
+		f.stands(request.ID, core.StateSuppressed, core.ReasonUnknownUser)
+		same(t, request.User, core.UserID(""))
+		same(t, len(f.claim(8).Deliveries), 0)
+		same(t, f.Count(t, `SELECT count(*) FROM events`), 0)
+		f.balanced(1)
+	})
+	t.Run("a credential that changed since the plan supersedes the request", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		user.CredentialVersion--
+		request, _ := f.resolved(user, nil)
+		f.stands(request.ID, core.StateSuperseded, "")
+		same(t, request.Link, core.LinkSeed{})
+		same(t, len(f.claim(8).Deliveries), 0)
+		f.balanced(1)
+	})
+	t.Run("a user who is gone, or another account's, is an unknown one", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		request, _ := f.resolved(f.newUser(f.newAccount()), nil)
+		f.stands(request.ID, core.StateSuppressed, core.ReasonUnknownUser)
+		same(t, f.Count(t, `SELECT count(*) FROM events`), 0)
+	})
+	t.Run("a plan for another request is refused and changes nothing", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		first := f.accept(f.account)
+		delivery := f.claimOne()
+		second := f.accept(f.account)
+		if err := f.Store.Resolve(t.Context(), f.account, delivery.LeaseOf(), plan(f.newUser(f.account), second.ID)); err == nil {
+			t.Fatal("no error")
+		}
+		f.stands(first.ID, core.StatePending, "")
+		f.stands(second.ID, core.StatePending, "")
+		f.ok(f.Store.Resolve(t.Context(), f.account, delivery.LeaseOf(), plan(f.newUser(f.account), first.ID)))
+	})
+	t.Run("of the links the newest live one is sent again when there are as many as may be", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		var own []core.Request
+		for n := range 3 {
+			request, p := f.resolved(user, nil)
+			same(t, request.Link, p.Link)
+			f.age(request.ID, time.Duration(10-n)*time.Minute)
+			f.claimOne()
+			own = append(own, f.request(request.ID))
+		}
+		repeat, _ := f.resolved(user, nil)
+		same(t, repeat.LinkRequest, own[2].ID)
+		same(t, repeat.Link, core.LinkSeed{})
+		same(t, repeat.Expires, own[2].Expires)
+		same(t, f.claimOne().NotAfter, own[2].Expires.Add(-margin))
+		f.age(own[0].ID, life) // one has expired: there is room again
+		fresh, p := f.resolved(user, nil)
+		same(t, fresh.Link, p.Link)
+		same(t, fresh.LinkRequest, core.RequestID(""))
+	})
+	t.Run("another user's links do not count", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		for range 4 {
+			request, p := f.resolved(f.newUser(f.account), nil)
+			same(t, request.Link, p.Link)
+			f.claimOne()
+		}
+	})
+	t.Run("a repeat within the coalescing time sends the link again, also when no mail is wanted", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		coalesce := func(p *core.Plan) { p.Coalesce = 2 * time.Minute }
+		first, _ := f.resolved(user, coalesce)
+		f.claimOne()
+		second, _ := f.resolved(user, coalesce)
+		same(t, second.LinkRequest, first.ID)
+		f.claimOne()
+		third, _ := f.resolved(user, func(p *core.Plan) { coalesce(p); p.Mail = nil })
+		same(t, third.LinkRequest, first.ID)
+		f.stands(third.ID, core.StateSent, "")
+		f.age(first.ID, 3*time.Minute)
+		fourth, p := f.resolved(user, coalesce)
+		same(t, fourth.Link, p.Link)
+		f.balanced(4)
+	})
+	t.Run("a failed, expired or superseded link is not sent again", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		for _, state := range []core.DeliveryState{core.DeliveryFailed, core.DeliveryExpired, core.DeliverySuperseded} {
+			_, _, mail := f.mailed(user)
+			f.ok(f.settle(mail, core.Settlement{State: state}))
+			again, p := f.resolved(user, func(p *core.Plan) { p.Coalesce = time.Minute })
+			same(t, again.Link, p.Link)
+			f.ok(f.settle(f.claimOne(), core.Settlement{State: core.DeliveryFailed}))
+		}
+	})
+}

@@ -1,0 +1,134 @@
+package sqlstore
+
+import (
+	"context"
+
+	"github.com/uptrace/bun"
+
+	"github.com/passmend/passmend/core"
+)
+
+// mostLost is the number of lapsed leases that quarantines a delivery.
+const mostLost = 3
+
+// erasedAtOnce bounds how many seeds one Reap erases.
+const erasedAtOnce = 500
+
+// Extend implements core.System.
+func (s *Store) Extend(ctx context.Context, leases []core.Lease) ([]core.Lease, error) {
+	if len(leases) == 0 {
+		return nil, nil
+	}
+	var held []string
+	query := leaseList(leases) + `
+		UPDATE deliveries SET lease_until = ?now + ? FROM s
+		WHERE deliveries.lease = s.lease AND deliveries.id = s.id RETURNING deliveries.lease`
+	args := append(leaseArgs(leases), core.LeaseLife.Microseconds())
+	err := s.change(ctx, "extend_leases", false, func(ctx context.Context, tx bun.Tx) error {
+		held = nil
+		return tx.NewRaw(query, args...).Scan(ctx, &held)
+	})
+	if err != nil {
+		return nil, err
+	}
+	holds := make(map[core.LeaseID]bool, len(held))
+	for _, lease := range held {
+		holds[core.LeaseID(lease)] = true
+	}
+	var lost []core.Lease
+	for _, lease := range leases {
+		if !holds[lease.ID] {
+			lost = append(lost, lease)
+		}
+	}
+	return lost, nil
+}
+
+// Release implements core.System. A lease that is lost is passed over.
+func (s *Store) Release(ctx context.Context, leases []core.Lease) error {
+	if len(leases) == 0 {
+		return nil
+	}
+	query := leaseList(leases) + `
+		UPDATE deliveries SET attempt = attempt - 1, lease = NULL, lease_until = NULL, ready = TRUE, run_at = ?now FROM s
+		WHERE deliveries.lease = s.lease AND deliveries.id = s.id`
+	args := leaseArgs(leases)
+	return s.change(ctx, "release_leases", true, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.ExecContext(ctx, query, args...)
+		return err
+	})
+}
+
+// leaseList names leases to a statement. They name no account because a worker
+// holds those of many; their ids are unique by themselves.
+func leaseList(leases []core.Lease) string {
+	return `WITH s (lease, id) AS (VALUES ` + placeholders(len(leases), `(?, ?)`) + `)`
+}
+
+func leaseArgs(leases []core.Lease) []any {
+	args := make([]any, 0, 2*len(leases)+1)
+	for _, lease := range leases {
+		args = append(args, string(lease.ID), string(lease.Delivery))
+	}
+	return args
+}
+
+// Reap implements core.System. It also erases the seeds of links that expired a
+// day ago.
+func (s *Store) Reap(ctx context.Context) (int, error) {
+	var rows []reapedRow
+	err := s.change(ctx, "reap_leases", false, func(ctx context.Context, tx bun.Tx) error {
+		rows = nil
+		err := tx.NewRaw(reapQuery, mostLost, mostLost, mostLost).Scan(ctx, &rows)
+		if err != nil {
+			return err
+		}
+		if err := failQuarantined(ctx, tx, rows); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, eraseQuery, seedKept.Microseconds(), erasedAtOnce)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if len(rows) > 0 {
+		s.config.Wake()
+	}
+	return len(rows), nil
+}
+
+type reapedRow struct {
+	AccountID string `bun:"account_id"`
+	RequestID string `bun:"request_id"`
+	Kind      string `bun:"kind"`
+	Lost      int    `bun:"lost"`
+}
+
+const reapQuery = `
+	UPDATE deliveries SET
+		lost = lost + 1,
+		state = CASE WHEN lost + 1 >= ? THEN 'quarantined' ELSE state END,
+		ended_at = CASE WHEN lost + 1 >= ? THEN ?now ELSE NULL END,
+		ready = (lost + 1 < ?),
+		run_at = ?now, lease = NULL, lease_until = NULL
+	WHERE lease IS NOT NULL AND lease_until <= ?now
+	RETURNING account_id, request_id, kind, lost`
+
+const eraseQuery = `
+	UPDATE requests SET selector = NULL, seed = NULL WHERE (account_id, id) IN (
+		SELECT account_id, id FROM requests
+		WHERE seed IS NOT NULL AND expires_at <= ?now - ? ORDER BY expires_at LIMIT ?)`
+
+// failQuarantined ends the requests of deliveries that lost their last lease: the
+// resolving or the mail of a request is gone, a notice has none to end.
+func failQuarantined(ctx context.Context, tx bun.Tx, rows []reapedRow) error {
+	var ends []any
+	for _, row := range rows {
+		state, reason := requestEnd(core.Kind(row.Kind), core.Settlement{State: core.DeliveryQuarantined})
+		if row.Lost >= mostLost && state != "" {
+			ends = append(ends, row.AccountID, row.RequestID, string(state), string(reason))
+		}
+	}
+	return endRequests(ctx, tx, ends)
+}

@@ -1,0 +1,121 @@
+package sqlstore
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/migrate"
+)
+
+//go:embed migrations
+var migrationFiles embed.FS
+
+const (
+	migrationTable = "schema_migrations"
+	// lockPause is the pause between two tries for the migration lock.
+	lockPause = 50 * time.Millisecond
+)
+
+// Migration is one step of the schema.
+type Migration struct {
+	Name    string // its number and noun, as 0001_ledger
+	Applied bool
+}
+
+// Migrate brings the schema up to date and names the steps it took, none when
+// there was nothing to do. A step and its mark are one transaction. Of several
+// processes one migrates and the others wait.
+func (s *Store) Migrate(ctx context.Context) (applied []string, err error) {
+	release, err := s.lockMigrations(ctx)
+	if err != nil {
+		return nil, s.failed("migrate", err)
+	}
+	defer release()
+	migrations, err := s.knownMigrations()
+	if err != nil {
+		return nil, s.failed("migrate", err)
+	}
+	migrator := migrate.NewMigrator(s.write, migrations,
+		migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
+		migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true),
+		migrate.AfterMigration(mark))
+	if err := migrator.Init(ctx); err != nil {
+		return nil, s.failed("migrate", err)
+	}
+	group, err := migrator.Migrate(ctx)
+	if err != nil {
+		return nil, s.failed("migrate", err)
+	}
+	for i := range group.Migrations {
+		applied = append(applied, group.Migrations[i].String())
+	}
+	return applied, nil
+}
+
+// mark records a step inside its own transaction. The migrator does so only
+// afterwards, and a process that dies between the two would repeat the step;
+// with an upsert, its later mark changes nothing.
+func mark(ctx context.Context, db bun.IConn, migration *migrate.Migration) error {
+	_, err := db.ExecContext(ctx, `INSERT INTO `+migrationTable+` (name, group_id) VALUES (?, ?)`,
+		migration.Name, migration.GroupID)
+	return err
+}
+
+// MigrationStatus lists every known step, oldest first. It changes nothing.
+func (s *Store) MigrationStatus(ctx context.Context) ([]Migration, error) {
+	migrations, err := s.knownMigrations()
+	if err != nil {
+		return nil, s.failed("migration_status", err)
+	}
+	applied, err := s.appliedMigrations(ctx)
+	if err != nil {
+		return nil, s.failed("migration_status", err)
+	}
+	sorted := migrations.Sorted()
+	status := make([]Migration, len(sorted))
+	for i := range sorted {
+		status[i] = Migration{Name: sorted[i].String(), Applied: slices.Contains(applied, sorted[i].Name)}
+	}
+	return status, nil
+}
+
+func (s *Store) appliedMigrations(ctx context.Context) (names []string, err error) {
+	var tables []string
+	if err := s.read.NewRaw(s.tables).Scan(ctx, &tables); err != nil || !slices.Contains(tables, migrationTable) {
+		return nil, err
+	}
+	err = s.read.NewRaw(`SELECT name FROM `+migrationTable).Scan(ctx, &names)
+	return names, err
+}
+
+func (s *Store) knownMigrations() (*migrate.Migrations, error) {
+	files, err := fs.Sub(migrationFiles, s.migrations)
+	if err != nil {
+		return nil, err
+	}
+	migrations := migrate.NewMigrations()
+	if err := migrations.Discover(files); err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return migrations, nil
+}
+
+func (s *Store) lockMigrations(ctx context.Context) (release func(), err error) {
+	for {
+		release, err = s.lock("migrate.lock")
+		if !errors.Is(err, errHeld) {
+			return release, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockPause):
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/uptrace/bun"
+
+	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/tenants"
+)
+
+// Redeem implements core.Redemptions. A request that had failed or expired is
+// redeemed all the same: the person who holds its link shows that it arrived.
+func (s *Store) Redeem(ctx context.Context, account tenants.AccountID, redemption core.Redemption) (core.User, error) {
+	var user core.User
+	err := s.change(ctx, "redeem", redemption.Notice != "", func(ctx context.Context, tx bun.Tx) error {
+		if err := spend(ctx, tx, account, redemption); err != nil {
+			return err
+		}
+		var err error
+		if user, err = setPassword(ctx, tx, account, redemption); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM api_tokens WHERE account_id = ? AND user_id = ?`,
+			string(account), string(redemption.User))
+		if err != nil {
+			return err
+		}
+		if err := insertNotice(ctx, tx, account, redemption); err != nil {
+			return err
+		}
+		return insertEvent(ctx, tx, account, redemption.Event)
+	})
+	if err != nil {
+		return core.User{}, err
+	}
+	return user, nil
+}
+
+// spend is the first guard: the link is unspent, unexpired, and was made for the
+// credential that is named.
+func spend(ctx context.Context, tx bun.Tx, account tenants.AccountID, redemption core.Redemption) error {
+	result, err := tx.ExecContext(ctx, `
+		UPDATE requests SET
+			state = 'redeemed', reason = '', spent_at = ?now, selector = NULL, seed = NULL, address_sealed = NULL
+		WHERE account_id = ? AND id = ? AND user_id = ? AND credential_version = ?
+			AND seed IS NOT NULL AND spent_at IS NULL AND expires_at > ?now`,
+		string(account), string(redemption.Request), string(redemption.User), redemption.CredentialVersion)
+	if err != nil {
+		return err
+	}
+	if spent, err := result.RowsAffected(); err != nil || spent == 1 {
+		return err
+	}
+	var expired int
+	err = tx.NewRaw(`
+		SELECT count(*) FROM requests
+		WHERE account_id = ? AND id = ? AND user_id = ? AND seed IS NOT NULL AND spent_at IS NULL
+			AND expires_at <= ?now`,
+		string(account), string(redemption.Request), string(redemption.User)).Scan(ctx, &expired)
+	switch {
+	case err != nil:
+		return err
+	case expired == 1:
+		return core.ErrExpiredLink
+	default:
+		return core.ErrUnknownLink
+	}
+}
+
+// setPassword is the second guard: the user still has the credential that the
+// link was made for.
+func setPassword(ctx context.Context, tx bun.Tx, account tenants.AccountID, redemption core.Redemption) (core.User, error) {
+	var row userRow
+	err := tx.NewRaw(`
+		UPDATE users SET password_hash = ?, credential_version = credential_version + 1, updated_at = ?now
+		WHERE account_id = ? AND id = ? AND credential_version = ?
+		RETURNING `+userColumns,
+		blob(redemption.PasswordHash), string(account), string(redemption.User), redemption.CredentialVersion).Scan(ctx, &row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return core.User{}, core.ErrUnknownLink
+	}
+	return row.user(), err
+}
+
+func insertNotice(ctx context.Context, tx bun.Tx, account tenants.AccountID, redemption core.Redemption) error {
+	if redemption.Notice == "" {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO deliveries (account_id, id, request_id, user_id, kind, state, ready, run_at, not_after, queued_at)
+		VALUES (?, ?, ?, ?, 'notice', 'queued', TRUE, ?now, ?now + ?, ?now)`,
+		string(account), string(redemption.Notice), null(redemption.Request), string(redemption.User),
+		redemption.NoticeLife.Microseconds())
+	return err
+}

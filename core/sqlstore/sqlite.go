@@ -1,0 +1,172 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// engine is what one kind of database does in its own way. Whatever is not here
+// is one query text for every engine. Query texts may use ?now, the database's
+// clock, and ?locking, the end of a SELECT whose rows must not change before the
+// transaction ends.
+type engine struct {
+	write *bun.DB
+	read  *bun.DB
+	// migrations is the folder of the engine's own files.
+	migrations string
+	// tables selects the names of the tables that are there.
+	tables string
+	// fault sorts an error of the driver by its code.
+	fault func(error) fault
+	// version changes when anybody but write has changed the database.
+	version func(ctx context.Context) (int64, error)
+	// lock holds a lock of that name on the database until release, or until the
+	// process ends. errHeld when another process has it.
+	lock func(name string) (release func(), err error)
+}
+
+// fault is the sort of a database error.
+type fault int
+
+const (
+	faultNone    fault = iota // no error of the database
+	faultUnique               // a unique index other than the primary key
+	faultPrimary              // the primary key
+	faultForeign              // a row that must exist does not
+	faultRow                  // the row's values otherwise
+	faultEngine               // locked, full, broken, out of reach: any row would fail
+)
+
+// ofRow says whether another row might succeed.
+func (f fault) ofRow() bool { return f != faultEngine }
+
+// errHeld: another process has the lock.
+var errHeld = errors.New("lock is held by another process")
+
+const (
+	// sqliteNow has the clock's full resolution, a millisecond, and no error of
+	// floating point in the digits below.
+	sqliteNow = "(CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000)"
+	// sqliteReaders bounds the connections beside the writer's.
+	sqliteReaders = 4
+	// sqliteBusy is the wait for another process's transaction, in milliseconds.
+	sqliteBusy = "5000"
+)
+
+func openSQLite(path string) (engine, error) {
+	path, err := makeFile(path)
+	if err != nil {
+		return engine{}, err
+	}
+	write, err := sqliteDB(path, 1, url.Values{"_txlock": {"immediate"}, "_journal_mode": {"WAL"}})
+	if err != nil {
+		return engine{}, err
+	}
+	read, err := sqliteDB(path, sqliteReaders, url.Values{"_query_only": {"1"}})
+	if err != nil {
+		return engine{}, errors.Join(err, write.Close())
+	}
+	// The journal mode is changed by the writer's first connection, before a reader
+	// could meet the file half made.
+	if err := write.Ping(); err != nil {
+		return engine{}, errors.Join(err, write.Close(), read.Close())
+	}
+	return engine{
+		write: write, read: read, fault: sqliteFault,
+		migrations: "migrations/sqlite",
+		tables:     `SELECT name FROM sqlite_master WHERE type = 'table'`,
+		version: func(ctx context.Context) (version int64, err error) {
+			err = write.QueryRowContext(ctx, "PRAGMA data_version").Scan(&version)
+			return version, err
+		},
+		lock: func(name string) (func(), error) { return lockFile(path + "." + name) },
+	}, nil
+}
+
+func sqliteDB(path string, connections int, options url.Values) (*bun.DB, error) {
+	options.Set("_busy_timeout", sqliteBusy)
+	options.Set("_foreign_keys", "1")
+	options.Set("_synchronous", "FULL")
+	options.Set("_dqs", "0")
+	// What is erased is overwritten where that costs no write of its own: a seed or
+	// an address that is NULL is not to be found in the file's unused bytes.
+	options.Set("_pragma", "secure_delete(FAST)")
+	name := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: options.Encode()}
+	db, err := sql.Open("sqlite", name.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxIdleTime(0)
+	return bun.NewDB(db, sqlitedialect.New()).
+		WithNamedArg("now", bun.Safe(sqliteNow)).
+		WithNamedArg("locking", bun.Safe("")), nil
+}
+
+// makeFile makes the file where there is none, for its owner only, and gives its
+// path without symbolic links: SQLite gives its other files the same rights, and
+// one file has one lock however it was named.
+func makeFile(path string) (string, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("folder %s does not exist", filepath.Dir(path))
+	case err != nil:
+		return "", err
+	}
+	if err := file.Close(); err != nil {
+		return "", err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+func lockFile(path string) (release func(), err error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = file.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errHeld
+		}
+		return nil, err
+	}
+	return func() { _ = file.Close() }, nil
+}
+
+func sqliteFault(err error) fault {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return faultNone
+	}
+	switch failure.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+		return faultUnique
+	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return faultPrimary
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return faultForeign
+	}
+	switch failure.Code() & 0xff {
+	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_ERROR:
+		return faultRow
+	}
+	return faultEngine
+}

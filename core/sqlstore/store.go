@@ -1,0 +1,187 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/tenants"
+)
+
+// Store is every storage port at once.
+var (
+	_ core.Inbox        = (*Store)(nil)
+	_ core.Ledger       = (*Store)(nil)
+	_ core.Redemptions  = (*Store)(nil)
+	_ core.Users        = (*Store)(nil)
+	_ core.APITokens    = (*Store)(nil)
+	_ core.Providers    = (*Store)(nil)
+	_ core.Accounts     = (*Store)(nil)
+	_ core.System       = (*Store)(nil)
+	_ tenants.Directory = (*Store)(nil)
+)
+
+// DefaultAcceptQueue is how many callers may wait for a commit.
+const DefaultAcceptQueue = 4096
+
+// Observer is told what the database is doing. Its methods must not block.
+type Observer interface {
+	// Commit: so many rows of a kind (accept, outcome or turn) became durable in
+	// one commit; the first of them had waited so long for it to begin, and it took
+	// so long.
+	Commit(kind string, rows int, wait, took time.Duration)
+	// Error: the database failed an operation, named in a closed set of snake case
+	// words. Answers such as ErrNotFound are no errors.
+	Error(op string)
+}
+
+// Config says where the database is and whom to tell.
+type Config struct {
+	// URL names the database: sqlite://PATH, with a path relative or absolute.
+	URL string
+	// Logger takes what happens outside of a call; nil: nothing is logged.
+	Logger *slog.Logger
+	// NewID gives a new UUIDv7 in canonical form.
+	NewID func() string
+	// Wake is called after a commit that made work ready or moved the hour of some;
+	// it must not block. nil: nobody is told.
+	Wake func()
+	// Observer may be nil.
+	Observer Observer
+	// AcceptQueue is how many callers of Accept may wait before ErrBusy; 0:
+	// DefaultAcceptQueue.
+	AcceptQueue int
+}
+
+func (c *Config) validate() error {
+	if c.NewID == nil {
+		return errors.New("database: NewID is missing")
+	}
+	if c.AcceptQueue < 0 {
+		return fmt.Errorf("database: AcceptQueue is %d, must not be negative", c.AcceptQueue)
+	}
+	if c.AcceptQueue == 0 {
+		c.AcceptQueue = DefaultAcceptQueue
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Wake == nil {
+		c.Wake = func() {}
+	}
+	if c.Observer == nil {
+		c.Observer = nobody{}
+	}
+	return nil
+}
+
+type nobody struct{}
+
+func (nobody) Commit(string, int, time.Duration, time.Duration) {}
+func (nobody) Error(string)                                     {}
+
+// Store is the database behind core's ports. Safe for many goroutines.
+type Store struct {
+	engine
+	config Config
+
+	lifecycle sync.Mutex // guards the change of writer
+	writer    atomic.Pointer[writer]
+	accounts  chan struct{} // of 1: this process changed an account
+}
+
+// Open opens the database, and makes an empty SQLite file, readable by its owner
+// only, where there is none. It starts nothing and does not migrate. The
+// caller closes the Store.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	scheme, path, found := strings.Cut(config.URL, "://")
+	if !found || scheme != "sqlite" || path == "" {
+		return nil, errors.New("database URL: must be sqlite://PATH, as sqlite:///var/lib/passmend/passmend.db")
+	}
+	engine, err := openSQLite(path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	s := &Store{engine: engine, config: config, accounts: make(chan struct{}, 1)}
+	if err := s.Ping(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	if err := s.read.NewRaw("SELECT 1").Scan(ctx, &one); err != nil {
+		return s.failed("ping", err)
+	}
+	return nil
+}
+
+// Close lets the database go. Stop comes first.
+func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+
+// failed wraps the error of an operation and tells the observer when it was the
+// database's.
+func (s *Store) failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if s.fault(err) != faultNone {
+		s.config.Observer.Error(op)
+	}
+	return fmt.Errorf("%s: %w", strings.ReplaceAll(op, "_", " "), err)
+}
+
+// change runs a decision that writes: as a turn of the writer when there is one,
+// else in a transaction of its own. Inside, only tx may be used. run may be
+// called again when a commit it shared was broken by another's row.
+func (s *Store) change(ctx context.Context, op string, wake bool, run func(ctx context.Context, tx bun.Tx) error) error {
+	var err error
+	if w := s.writer.Load(); w != nil {
+		err = w.turn(ctx, turn{run: run, wake: wake})
+	} else if err = s.write.RunInTx(ctx, nil, run); err == nil && wake {
+		s.config.Wake()
+	}
+	return s.failed(op, err)
+}
+
+// stamp turns a column's microseconds into a time; NULL and 0 are the zero time.
+func stamp(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}
+
+// null turns an empty id into NULL.
+func null[S ~string](id S) any {
+	if id == "" {
+		return nil
+	}
+	return string(id)
+}
+
+// blob keeps an empty value apart from a missing one.
+func blob(value []byte) any {
+	if value == nil {
+		return nil
+	}
+	return value
+}
+
+// placeholders gives rows times "(?, ?, …)", as VALUES wants it.
+func placeholders(rows int, row string) string {
+	return strings.TrimSuffix(strings.Repeat(row+", ", rows), ", ")
+}
