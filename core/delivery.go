@@ -78,6 +78,11 @@ type Settlement struct {
 	Attempt *Attempt
 	// MessageID is the provider's own name for the message.
 	MessageID string
+	// Snoozed gives the attempt back: the provider is known to be down and was not
+	// asked. DeliveryQueued only.
+	Snoozed bool
+	// Event is recorded with the settlement; nil: none. A failover leaves one.
+	Event *Event
 }
 
 // Attempt is one try, as support and the account's owner see it.

@@ -13,7 +13,7 @@ import (
 )
 
 // DispatchConfig is what a Dispatcher works with; every field is needed but
-// SendTimeout.
+// Breakers and SendTimeout.
 type DispatchConfig struct {
 	Accounts  AccountFinder
 	Logos     LogoLookup
@@ -29,9 +29,25 @@ type DispatchConfig struct {
 	BaseURL *url.URL
 	// DefaultProviders is the chain of accounts that have none of their own.
 	DefaultProviders []string
+	NewID            func() string
+	// Breakers parks what would go to a provider that is known to be down; nil: none.
+	Breakers Breakers
 	// SendTimeout bounds one attempt; 0 means 30 s. It must stay under LeaseLife.
 	SendTimeout time.Duration
 }
+
+// Breakers remember how a provider did for an account.
+type Breakers interface {
+	// Allow says whether the provider may be asked, and if not, when to come back.
+	Allow(account tenants.AccountID, provider string) (wait time.Duration, ok bool)
+	// Report says how an attempt that was allowed ended.
+	Report(account tenants.AccountID, provider string, healthy bool)
+}
+
+type noBreakers struct{}
+
+func (noBreakers) Allow(tenants.AccountID, string) (time.Duration, bool) { return 0, true }
+func (noBreakers) Report(tenants.AccountID, string, bool)                {}
 
 // LogoLookup gives an account's logo; ErrNotFound when it has none.
 type LogoLookup interface {
@@ -50,6 +66,9 @@ type Dispatcher struct{ c DispatchConfig }
 func NewDispatcher(c DispatchConfig) *Dispatcher {
 	if c.SendTimeout == 0 {
 		c.SendTimeout = 30 * time.Second
+	}
+	if c.Breakers == nil {
+		c.Breakers = noBreakers{}
 	}
 	return &Dispatcher{c}
 }
@@ -101,8 +120,10 @@ func (d *Dispatcher) facts(ctx context.Context, account tenants.Account, user Us
 		ForgotURL: d.c.BaseURL.JoinPath(account.Slug, "forgot").String(),
 		MessageID: string(delivery.ID) + "@" + d.c.BaseURL.Hostname(),
 	}
-	if facts.Logo, err = d.c.Logos.Logo(ctx, account.ID); err != nil && !errors.Is(err, ErrNotFound) {
-		return facts, false, fmt.Errorf("logo: %w", err)
+	if account.Branding.LogoHash != "" {
+		if facts.Logo, err = d.c.Logos.Logo(ctx, account.ID); err != nil && !errors.Is(err, ErrNotFound) {
+			return facts, false, fmt.Errorf("logo: %w", err)
+		}
 	}
 	if delivery.Kind == KindNotice {
 		return facts, true, nil
@@ -147,15 +168,20 @@ func (d *Dispatcher) link(account tenants.Account, user User, token tenants.Secr
 	return tenants.NewSecret(d.c.BaseURL.JoinPath(account.Slug, "r", token.Reveal()).String())
 }
 
-// attempt hands the mail to the provider that is next in the chain.
+// attempt hands the mail to the provider that is next in the chain, or to the one
+// after it that may be asked. When none may, the delivery is put off and the
+// attempt is not counted.
 func (d *Dispatcher) attempt(ctx context.Context, account tenants.Account, chain []string, delivery Delivery, mail sdk.Mail) (Settlement, error) {
 	if len(chain) == 0 {
 		return settle(delivery, chain, "", sdk.Receipt{}, &sdk.Failure{Kind: sdk.Misconfigured, Public: "no provider is configured"}, 0), nil
 	}
-	name := chain[position(chain, delivery.Provider)]
+	name, wait := d.choose(account.ID, chain, delivery.Provider)
+	if wait > 0 {
+		return snooze(delivery, wait), nil
+	}
 	provider, err := d.provider(ctx, account.ID, name)
 	if errors.Is(err, ErrNotFound) {
-		return settle(delivery, chain, name, sdk.Receipt{}, &sdk.Failure{Kind: sdk.Misconfigured, Public: "there is no provider of this name"}, 0), nil
+		return d.failover(settle(delivery, chain, name, sdk.Receipt{}, &sdk.Failure{Kind: sdk.Misconfigured, Public: "there is no provider of this name"}, 0), delivery, name), nil
 	}
 	if err != nil {
 		return Settlement{}, fmt.Errorf("provider %s: %w", name, err)
@@ -164,15 +190,76 @@ func (d *Dispatcher) attempt(ctx context.Context, account tenants.Account, chain
 	if err != nil {
 		return Settlement{}, fmt.Errorf("settings of provider %s: %w", name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.c.SendTimeout)
+	if err := ctx.Err(); err != nil {
+		return Settlement{}, err // nothing was sent, and that is known
+	}
+	bounded, cancel := context.WithTimeout(ctx, d.c.SendTimeout)
 	defer cancel()
 	begun := time.Now()
-	receipt, err := d.c.Plugins.Send(ctx, provider.Plugin, sdk.SendRequest{
+	receipt, err := d.c.Plugins.Send(bounded, provider.Plugin, sdk.SendRequest{
 		IdempotencyKey: string(delivery.ID),
 		Settings:       settings,
 		Mail:           &mail,
 	})
-	return settle(delivery, chain, name, receipt, err, time.Since(begun)), nil
+	if ctx.Err() == nil { // else it was broken off here, which says nothing about the provider
+		d.c.Breakers.Report(account.ID, name, healthy(err))
+	}
+	settlement := settle(delivery, chain, name, receipt, err, time.Since(begun))
+	if due := chain[position(chain, delivery.Provider)]; due != name {
+		settlement.Event = d.failedOver(delivery, due, name, "not asked: it has failed too often")
+	}
+	return d.failover(settlement, delivery, name), nil
+}
+
+// choose gives the first provider of the chain, from the one that is due, that may
+// be asked; else how long until one may.
+func (d *Dispatcher) choose(account tenants.AccountID, chain []string, due string) (name string, wait time.Duration) {
+	here := position(chain, due)
+	for i := range chain {
+		name := chain[(here+i)%len(chain)]
+		w, ok := d.c.Breakers.Allow(account, name)
+		if ok {
+			return name, 0
+		}
+		if wait == 0 || w < wait {
+			wait = max(w, time.Millisecond)
+		}
+	}
+	return "", wait
+}
+
+// healthy says whether an attempt speaks for the provider: a refusal of one
+// address or one message says nothing against it.
+func healthy(err error) bool {
+	if err == nil {
+		return true
+	}
+	switch sdk.FailureOf(err).Kind {
+	case sdk.RecipientRefused, sdk.ContentRefused, sdk.RateLimited, sdk.QuotaExhausted:
+		return true
+	default:
+		return false
+	}
+}
+
+// failover leaves a trace when the next attempt goes to another provider.
+func (d *Dispatcher) failover(settlement Settlement, delivery Delivery, from string) Settlement {
+	if settlement.State == DeliveryQueued && settlement.Provider != from {
+		settlement.Event = d.failedOver(delivery, from, settlement.Provider, settlement.Attempt.Outcome)
+	}
+	return settlement
+}
+
+// failedOver tells the account's owner of a change of provider.
+func (d *Dispatcher) failedOver(delivery Delivery, from, to, why string) *Event {
+	facts, err := json.Marshal(map[string]string{"from": from, "to": to, "reason": why})
+	if err != nil {
+		facts = []byte(`{}`) // cannot happen: strings always encode
+	}
+	return &Event{
+		ID: EventID(d.c.NewID()), Name: EventFailedOver,
+		User: delivery.User, Request: delivery.Request, Facts: facts,
+	}
 }
 
 // provider finds a name among the account's own, then among the platform's.

@@ -9,6 +9,7 @@ type EventName string
 const (
 	EventPasswordReset   EventName = "user.password-reset"
 	EventPasswordChanged EventName = "user.password-changed"
+	EventFailedOver      EventName = "delivery.failed-over"
 )
 
 // Event is something that an account may subscribe to. It is recorded in the

@@ -30,8 +30,9 @@ type Ledger interface {
 	// by the database's clock.
 	RequestBySelector(ctx context.Context, account tenants.AccountID, selector Selector) (found Request, expired bool, err error)
 	// Resolve ends a resolve delivery under its lease and carries the plan out in
-	// the same transaction. ErrLeaseLost when the lease is gone: nothing changed.
-	Resolve(ctx context.Context, account tenants.AccountID, lease Lease, plan Plan) error
+	// the same transaction. It says where the request stands now, which the plan alone
+	// does not decide. ErrLeaseLost when the lease is gone: nothing changed.
+	Resolve(ctx context.Context, account tenants.AccountID, lease Lease, plan Plan) (Standing, error)
 	// Settle ends or re-queues a delivery under its lease, records the attempt, and
 	// moves a mail's request along. ErrLeaseLost as above.
 	Settle(ctx context.Context, account tenants.AccountID, lease Lease, settlement Settlement) error
@@ -112,6 +113,10 @@ type System interface {
 	// Reap frees leases that lapsed, counts them on the row, quarantines a delivery
 	// at its third, and gives the number freed.
 	Reap(ctx context.Context) (int, error)
+	// Retain removes at most batch requests that ended longer ago than age, with
+	// their deliveries and attempts, and limits that are as good as new; it gives the
+	// number of requests removed. Events are kept as long as their request.
+	Retain(ctx context.Context, age time.Duration, batch int) (int, error)
 	// Balance counts the requests by state; Accepted minus the sum of the states is
 	// always zero.
 	Balance(ctx context.Context) (Balance, error)
@@ -164,6 +169,27 @@ type Plan struct {
 	Coalesce time.Duration
 	Mail     *NewDelivery // nil: no mail goes out
 	Event    Event
+	// Budgets are spent in the same transaction, in order. When one is used up the
+	// request is suppressed for its reason and nothing else of the plan happens.
+	Budgets []Budget
+}
+
+// Standing is where a request stands.
+type Standing struct {
+	State  RequestState
+	Reason Reason
+	// Repeated: an earlier link is sent again, see Request.LinkRequest.
+	Repeated bool
+}
+
+// Budget is a limit whose count is a row of the database: exact over replicas and
+// restarts, by the database's clock. It is a GCRA: one theoretical arrival time
+// for each rate, so that no window has an edge.
+type Budget struct {
+	// Key is 16 bytes, keyed: no row holds what it counts.
+	Key    []byte
+	Rates  []Rate
+	Reason Reason
 }
 
 // NewDelivery names a delivery to be queued. NotAfter is the link's expiry less

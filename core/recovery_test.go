@@ -110,7 +110,7 @@ func newHouse(t *testing.T, coalesce time.Duration, providers ...string) *house 
 		Resolver: &core.Resolver{Accounts: accounts, Ledger: store, Users: store, Sealer: ring, Keys: ring, NewID: newID, Coalesce: coalesce},
 		Dispatcher: core.NewDispatcher(core.DispatchConfig{
 			Accounts: accounts, Logos: store, Ledger: store, Users: store, Providers: store, Sealer: ring, Keys: ring,
-			Renderer: renderer, Plugins: h.plugin, BaseURL: base, DefaultProviders: providers,
+			Renderer: renderer, Plugins: h.plugin, BaseURL: base, DefaultProviders: providers, NewID: newID,
 		}),
 	})
 	if err != nil {

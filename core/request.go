@@ -38,6 +38,8 @@ type Reason string
 const (
 	ReasonUnknownUser      Reason = "unknown_user"
 	ReasonAddressTooLong   Reason = "address_too_long"
+	ReasonRecipientLimit   Reason = "recipient_limit"     // too many for the address in this account
+	ReasonRecipientAll     Reason = "recipient_limit_all" // too many for the address over all accounts
 	ReasonRecipientRefused Reason = "recipient_refused"
 	ReasonContentRefused   Reason = "content_refused"
 	ReasonMisconfigured    Reason = "misconfigured"

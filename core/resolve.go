@@ -31,6 +31,16 @@ type Resolver struct {
 	// Coalesce is the time within which a repeat re-sends the link that is already
 	// out; 0: never.
 	Coalesce time.Duration
+	// Limiter keys the recipient limits; Recipient is for an address in its account,
+	// RecipientAll for an address over all accounts.
+	Limiter      LimitKeys
+	Recipient    Limit
+	RecipientAll Limit
+}
+
+// LimitKeys stands 16 keyed bytes for whom a limit counts, over all accounts.
+type LimitKeys interface {
+	LimitKey(scope string, value []byte) []byte
 }
 
 // Resolve gives the plan for the request of a resolve delivery. It writes nothing.
@@ -77,10 +87,26 @@ func (r *Resolver) plan(account tenants.Account, request Request, user User) Pla
 	}
 	_, _ = rand.Read(plan.Link.Selector[:]) // never fails (crypto/rand, Go 1.24)
 	_, _ = rand.Read(plan.Link.Seed[:])
+	plan.Budgets = r.budgets(user)
 	if request.Deliver {
 		plan.Mail = &NewDelivery{ID: DeliveryID(r.NewID()), Margin: linkMargin(account.LinkLife)}
 	}
 	return plan
+}
+
+// budgets are what a mail to the user costs, silently: the caller had its 202.
+// They count webhook-only requests too, whose receivers mail the same person.
+func (r *Resolver) budgets(user User) []Budget {
+	address := []byte(user.Address.Reveal())
+	var budgets []Budget
+	if len(r.Recipient.Rates) > 0 {
+		key := r.Limiter.LimitKey("recipient", append([]byte(user.Account+"\x00"), address...))
+		budgets = append(budgets, Budget{Key: key, Rates: r.Recipient.Rates, Reason: ReasonRecipientLimit})
+	}
+	if len(r.RecipientAll.Rates) > 0 {
+		budgets = append(budgets, Budget{Key: r.Limiter.LimitKey("recipient-all", address), Rates: r.RecipientAll.Rates, Reason: ReasonRecipientAll})
+	}
+	return budgets
 }
 
 // linkMargin is how long before a link's expiry no more mail with it goes out: a

@@ -75,8 +75,19 @@ func settle(delivery Delivery, chain []string, provider string, receipt sdk.Rece
 			settlement.Provider = following
 		}
 	}
+	return unlessTooLate(settlement, delivery, took)
+}
+
+// snooze puts a delivery off without an attempt: its provider is known to be down.
+func snooze(delivery Delivery, wait time.Duration) Settlement {
+	settlement := Settlement{State: DeliveryQueued, Delay: wait, Provider: delivery.Provider, Snoozed: true}
+	return unlessTooLate(settlement, delivery, 0)
+}
+
+// unlessTooLate ends a delivery whose next attempt would come after its hour.
+func unlessTooLate(settlement Settlement, delivery Delivery, took time.Duration) Settlement {
 	if !delivery.NotAfter.IsZero() && delivery.Now.Add(took+settlement.Delay).After(delivery.NotAfter) {
-		settlement.State, settlement.Delay, settlement.Provider = DeliveryExpired, 0, ""
+		settlement.State, settlement.Delay, settlement.Provider, settlement.Snoozed = DeliveryExpired, 0, "", false
 	}
 	return settlement
 }

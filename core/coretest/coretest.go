@@ -28,6 +28,7 @@ import (
 type Store interface {
 	core.Inbox
 	core.Ledger
+	core.Timelines
 	core.Redemptions
 	core.Users
 	core.APITokens
@@ -39,8 +40,9 @@ type Store interface {
 // Database is a running store on an empty database of its own, and ways past it.
 type Database struct {
 	Store Store
-	// Exec runs a statement on a connection that is not the store's. Values stand
-	// for "?".
+	// Exec runs a statement on a connection that is not the store's. Its text is
+	// what every engine reads; values stand for "?", and whoever opens an engine that
+	// wants them otherwise rewrites it.
 	Exec func(t testing.TB, query string, args ...any)
 	// Count runs a query of one number in the same way.
 	Count func(t testing.TB, query string, args ...any) int

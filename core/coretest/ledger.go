@@ -18,8 +18,11 @@ func ExerciseLedger(t *testing.T, open Open) {
 	t.Run("claim", func(t *testing.T) { t.Parallel(); exerciseClaim(t, open) })
 	t.Run("lease", func(t *testing.T) { t.Parallel(); exerciseLease(t, open) })
 	t.Run("resolve", func(t *testing.T) { t.Parallel(); exerciseResolve(t, open) })
+	t.Run("limits", func(t *testing.T) { t.Parallel(); exerciseLimits(t, open) })
 	t.Run("settle", func(t *testing.T) { t.Parallel(); exerciseSettle(t, open) })
 	t.Run("redeem", func(t *testing.T) { t.Parallel(); exerciseRedeem(t, open) })
+	t.Run("timelines", func(t *testing.T) { t.Parallel(); exerciseTimelines(t, open) })
+	t.Run("retention", func(t *testing.T) { t.Parallel(); exerciseRetention(t, open) })
 	t.Run("balance", func(t *testing.T) { t.Parallel(); exerciseBalance(t, open) })
 	t.Run("any order of events", func(t *testing.T) { t.Parallel(); exerciseMachine(t, open) })
 }
@@ -113,8 +116,23 @@ func (f *fixture) resolved(user core.User, change func(*core.Plan)) (core.Reques
 	if change != nil {
 		change(&p)
 	}
-	f.ok(f.Store.Resolve(f.t.Context(), f.account, delivery.LeaseOf(), p))
+	f.ok(f.resolve(delivery, p))
 	return f.request(request.ID), p
+}
+
+// resolve carries a plan out, and sees to it that the standing is the row's.
+func (f *fixture) resolve(delivery core.Delivery, p core.Plan) error {
+	f.t.Helper()
+	standing, err := f.Store.Resolve(f.t.Context(), f.account, delivery.LeaseOf(), p)
+	if err != nil {
+		same(f.t, standing, core.Standing{})
+		return err
+	}
+	request := f.request(p.Request)
+	same(f.t, standing, core.Standing{
+		State: request.State, Reason: request.Reason, Repeated: request.LinkRequest != "",
+	})
+	return nil
 }
 
 // mailed brings a request to its claimed mail.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -31,11 +32,16 @@ func exerciseMachine(t *testing.T, open Open) {
 		before := broken
 		broken = true
 		m := &machine{f: f, rt: rt, user: f.newUser(f.account),
-			requests: map[core.RequestID]*modelRequest{}, deliveries: map[core.DeliveryID]*modelDelivery{}}
+			requests: map[core.RequestID]*modelRequest{}, deliveries: map[core.DeliveryID]*modelDelivery{},
+			budgets: []modelBudget{
+				{Budget: budget(core.ReasonRecipientLimit, core.Rate{Count: 3, Per: 30 * time.Hour})},
+				{Budget: budget(core.ReasonRecipientAll, core.Rate{Count: 4, Per: 40 * time.Hour})},
+			}}
 		defer m.drain() // the next run begins with an empty ledger
 		rt.Repeat(map[string]func(*rapid.T){
 			"accept": m.accept, "claim": m.claim, "resolve": m.resolve, "settle": m.settle, "stale": m.stale,
-			"lapse": m.lapse, "release": m.release, "extend": m.extend, "redeem": m.redeem, "": m.check,
+			"lapse": m.lapse, "release": m.release, "extend": m.extend, "redeem": m.redeem, "pass": m.pass,
+			"age": m.age, "retain": m.retain, "": m.check,
 		})
 		broken = before
 	})
@@ -45,6 +51,14 @@ type modelRequest struct {
 	state  core.RequestState
 	reason core.Reason
 	own    int64 // credential version of its own unspent link; 0: none
+	linked bool  // it has a link, its own or another's, that has not expired
+	aged   bool  // it is old enough to be removed
+}
+
+// modelBudget is a budget of one rate that gives one back in ten hours.
+type modelBudget struct {
+	core.Budget
+	spent int
 }
 
 type modelDelivery struct {
@@ -61,6 +75,7 @@ type machine struct {
 	user       core.User
 	requests   map[core.RequestID]*modelRequest
 	deliveries map[core.DeliveryID]*modelDelivery
+	budgets    []modelBudget
 	stales     []core.Delivery // leases that are no longer good
 }
 
@@ -154,11 +169,22 @@ func (m *machine) resolve(rt *rapid.T) {
 		p.Link.CredentialVersion--
 		request.state = core.StateSuperseded
 	}
+	if p.Suppress == "" && rapid.Bool().Draw(rt, "limited") {
+		if reason := m.spend(&p); reason != "" {
+			request.state, request.reason = core.StateSuppressed, reason
+		}
+	}
 	live := m.live()
-	m.ok(m.f.Store.Resolve(m.ctx(), m.f.account, d.held.LeaseOf(), p))
+	standing, err := m.f.Store.Resolve(m.ctx(), m.f.account, d.held.LeaseOf(), p)
+	m.ok(err)
+	linked := request.state == core.StatePending || request.state == core.StateSent
+	want := core.Standing{State: request.state, Reason: request.reason, Repeated: linked && len(live) >= p.MaxLive}
+	if standing != want {
+		rt.Fatalf("request %s stands at %+v, want %+v", d.request, standing, want)
+	}
 	m.lose(d)
 	d.ended = true
-	if p.Suppress != "" || request.state == core.StateSuperseded {
+	if request.linked = linked; !linked {
 		return
 	}
 	if p.Mail != nil {
@@ -173,10 +199,35 @@ func (m *machine) resolve(rt *rapid.T) {
 	}
 }
 
+// spend puts the budgets into the plan, and takes one of each in the model unless
+// one is used up: then it gives its reason.
+func (m *machine) spend(p *core.Plan) core.Reason {
+	for _, b := range m.budgets {
+		p.Budgets = append(p.Budgets, b.Budget)
+	}
+	for _, b := range m.budgets {
+		if b.spent == b.Rates[0].Count {
+			return b.Reason
+		}
+	}
+	for i := range m.budgets {
+		m.budgets[i].spent++
+	}
+	return ""
+}
+
+// pass lets the time pass that gives one of every budget back.
+func (m *machine) pass(*rapid.T) {
+	m.f.pass(10 * time.Hour)
+	for i, b := range m.budgets {
+		m.budgets[i].spent = max(0, b.spent-1)
+	}
+}
+
 // live gives the requests whose own link is live.
 func (m *machine) live() (ids []core.RequestID) {
 	for id, request := range m.requests {
-		if request.own == m.user.CredentialVersion && (request.state == core.StatePending || request.state == core.StateSent) {
+		if request.own == m.user.CredentialVersion && request.linked && (request.state == core.StatePending || request.state == core.StateSent) {
 			ids = append(ids, id)
 		}
 	}
@@ -191,6 +242,10 @@ func (m *machine) settle(rt *rapid.T) {
 	settlement := core.Settlement{State: end, Attempt: &core.Attempt{Provider: "p"}}
 	if end == core.DeliveryFailed {
 		settlement.Reason = core.ReasonRecipientRefused
+	}
+	if end == core.DeliveryQueued && rapid.Bool().Draw(rt, "snoozed") {
+		settlement.Attempt, settlement.Snoozed = nil, true
+		d.attempt--
 	}
 	m.ok(m.f.settle(*d.held, settlement))
 	m.lose(d)
@@ -256,6 +311,9 @@ func (m *machine) redeem(rt *rapid.T) {
 	}
 	id := rapid.SampledFrom(slices.Sorted(maps.Keys(m.requests))).Draw(rt, "request")
 	request, r := m.requests[id], redemption(id, m.user)
+	if request.own != 0 && !request.linked {
+		rt.Skip("its link has expired")
+	}
 	after, err := m.f.Store.Redeem(m.ctx(), m.f.account, r)
 	if request.own == 0 || request.own != m.user.CredentialVersion {
 		if !errors.Is(err, core.ErrUnknownLink) {
@@ -269,6 +327,37 @@ func (m *machine) redeem(rt *rapid.T) {
 	m.deliveries[r.Notice] = &modelDelivery{request: id, kind: core.KindNotice}
 }
 
+// age makes a request old enough to be removed, and expires its link.
+func (m *machine) age(rt *rapid.T) {
+	if len(m.requests) == 0 {
+		rt.Skip("no request")
+	}
+	id := rapid.SampledFrom(slices.Sorted(maps.Keys(m.requests))).Draw(rt, "request")
+	m.f.age(id, kept)
+	m.requests[id].aged, m.requests[id].linked = true, false
+}
+
+func (m *machine) retain(rt *rapid.T) {
+	queued := map[core.RequestID]bool{}
+	for _, d := range m.deliveries {
+		queued[d.request] = queued[d.request] || !d.ended
+	}
+	removed := 0
+	for id, request := range m.requests {
+		if !request.aged || request.linked || request.state == core.StatePending || queued[id] {
+			continue
+		}
+		removed++
+		delete(m.requests, id)
+		maps.DeleteFunc(m.deliveries, func(_ core.DeliveryID, d *modelDelivery) bool { return d.request == id })
+	}
+	got, err := m.f.Store.Retain(m.ctx(), kept, 1000)
+	m.ok(err)
+	if got != removed {
+		rt.Fatalf("%d requests were removed, want %d", got, removed)
+	}
+}
+
 func (m *machine) check(rt *rapid.T) {
 	for id, want := range m.requests {
 		got, err := m.f.Store.Request(m.ctx(), m.f.account, id)
@@ -280,11 +369,14 @@ func (m *machine) check(rt *rapid.T) {
 	balance, err := m.f.Store.Balance(m.ctx())
 	m.ok(err)
 	m.ok(sum(balance))
+	if balance.Accepted != int64(len(m.requests)) {
+		rt.Fatalf("the ledger has %d requests, model has %d", balance.Accepted, len(m.requests))
+	}
 }
 
 // drain empties the ledger, so that a run leaves no work to the next.
 func (m *machine) drain() {
-	for _, table := range []string{"attempts", "deliveries", "events", "requests"} {
+	for _, table := range []string{"attempts", "deliveries", "events", "requests", "limits"} {
 		m.f.Exec(m.f.t, `DELETE FROM `+table)
 	}
 }

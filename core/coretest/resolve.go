@@ -76,12 +76,12 @@ func exerciseResolve(t *testing.T, open Open) {
 		first := f.accept(f.account)
 		delivery := f.claimOne()
 		second := f.accept(f.account)
-		if err := f.Store.Resolve(t.Context(), f.account, delivery.LeaseOf(), plan(f.newUser(f.account), second.ID)); err == nil {
+		if err := f.resolve(delivery, plan(f.newUser(f.account), second.ID)); err == nil {
 			t.Fatal("no error")
 		}
 		f.stands(first.ID, core.StatePending, "")
 		f.stands(second.ID, core.StatePending, "")
-		f.ok(f.Store.Resolve(t.Context(), f.account, delivery.LeaseOf(), plan(f.newUser(f.account), first.ID)))
+		f.ok(f.resolve(delivery, plan(f.newUser(f.account), first.ID)))
 	})
 	t.Run("of the links the newest live one is sent again when there are as many as may be", func(t *testing.T) {
 		t.Parallel()

@@ -1,6 +1,7 @@
 package coretest
 
 import (
+	"encoding/json"
 	"sync"
 	"testing"
 	"time"
@@ -55,6 +56,49 @@ func exerciseSettle(t *testing.T, open Open) {
 			string(f.account), string(mail.ID), "it's busy?"), 1)
 		same(t, f.Count(t, `SELECT count(*) FROM attempts WHERE number = 2 AND provider = 'second' AND outcome = 'accepted'`), 1)
 		same(t, f.Count(t, `SELECT count(*) FROM deliveries WHERE message_id = 'm-1' AND state = 'done'`), 1)
+	})
+	t.Run("a snoozed delivery waits and has its attempt back", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		request, _, mail := f.mailed(f.newUser(f.account))
+		f.ok(f.settle(mail, core.Settlement{State: core.DeliveryQueued, Delay: time.Minute, Provider: "first", Snoozed: true}))
+		same(t, len(f.claim(8).Deliveries), 0)
+		same(t, f.Count(t, `SELECT attempt FROM deliveries WHERE kind = 'mail'`), 0)
+		f.Exec(t, `UPDATE deliveries SET run_at = run_at - ?`, time.Minute.Microseconds())
+		again := f.claimOne()
+		if again.ID != mail.ID || again.Attempt != 1 || again.Lost != 0 || again.Provider != "first" {
+			t.Fatalf("unexpected delivery %+v", again)
+		}
+		same(t, f.Count(t, `SELECT count(*) FROM attempts`), 0)
+		f.stands(request.ID, core.StatePending, "")
+		f.ok(f.settle(again, core.Settlement{State: core.DeliveryExpired, Snoozed: true})) // what ends is not given back
+		same(t, f.Count(t, `SELECT attempt FROM deliveries WHERE kind = 'mail'`), 1)
+	})
+	t.Run("an event comes with its settlement or not at all", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		request, _, mail := f.mailed(user)
+		failover := func() core.Settlement {
+			return core.Settlement{State: core.DeliveryQueued, Provider: "second", Event: &core.Event{
+				ID: core.EventID(NewID()), Name: core.EventFailedOver, User: user.ID, Request: request.ID,
+				Facts: json.RawMessage(`{"meta":{"from":"first?","to":"second"}}`),
+			}}
+		}
+		first := failover()
+		f.ok(f.settle(mail, first))
+		same(t, f.Count(t, `SELECT count(*) FROM events WHERE account_id = ? AND id = ? AND name = 'delivery.failed-over'
+			AND user_id = ? AND request_id = ? AND facts = ?`, string(f.account), string(first.Event.ID),
+			string(user.ID), string(request.ID), string(first.Event.Facts)), 1)
+		f.is(f.settle(mail, failover()), core.ErrLeaseLost)
+		twice := failover()
+		twice.Event.ID = first.Event.ID
+		mail = f.claimOne()
+		if err := f.settle(mail, twice); err == nil {
+			t.Fatal("an event was recorded twice")
+		}
+		same(t, f.Count(t, `SELECT count(*) FROM events WHERE name = 'delivery.failed-over'`), 1)
+		f.ok(f.settle(mail, core.Settlement{State: core.DeliveryDone})) // the lease is still held
 	})
 	t.Run("nothing tried records no attempt", func(t *testing.T) {
 		t.Parallel()

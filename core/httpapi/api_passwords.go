@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -73,6 +74,9 @@ func (a *api) resetPassword(c *call) error {
 	password, _ := meta.member("newPassword")
 	user, err := a.c.Redeemer.Redeem(c.Request.Context(), c.account, core.ParseUserRef(c.param("user")),
 		tenants.NewSecret(token.text), tenants.NewSecret(password.text))
+	if errors.Is(err, core.ErrUnknownLink) {
+		a.gate.guessed(c.Request)
+	}
 	if err != nil {
 		return err
 	}

@@ -22,16 +22,16 @@ import (
 // api answers under /v1.
 type api struct {
 	c        Config
-	limits   *limits
+	gate     *gate
 	log      *slog.Logger
 	observer Observer
 	docs     string // where links.about leads
 	hsts     bool
 }
 
-func newAPI(c Config) *api {
+func newAPI(c Config, gate *gate) *api {
 	return &api{
-		c: c, limits: newLimits(c.Limits, c.Now), log: c.Logger, observer: c.Observer,
+		c: c, gate: gate, log: c.Logger, observer: c.Observer,
 		docs: c.BaseURL.JoinPath("docs").String(),
 		hsts: c.BaseURL.Scheme == "https",
 	}

@@ -1,8 +1,8 @@
 // Package httpapi is the edge: the API under /v1 and the hosted pages, on Gin.
 //
 // Limits first. It decides nothing about recovery: it turns bytes into a call of
-// core and the outcome into bytes. It stores nothing; its limits per client live
-// in this process's memory and start anew with it. It does not sign responses
+// core and the outcome into bytes. It stores nothing; its limits live in this
+// process's memory and start anew with it. It does not sign responses
 // yet (Digest and Keygen-Signature): Keygen-Accept-Signature is checked for its
 // form and then not acted on. URIs that net/http itself cannot parse are answered
 // by net/http, not in the shape below.
@@ -11,7 +11,8 @@
 // runs; the first step that refuses ends it:
 //
 //	host ─▶ IP limit ─▶ URI, media types ─▶ JSON ─▶ version ─▶ account
-//	     ─▶ headers ─▶ window ─▶ members of the body ─▶ core
+//	     ─▶ headers ─▶ window ─▶ account's limit, or the limit on guesses
+//	     ─▶ members of the body ─▶ core
 //
 // Every refusal is one entry of the table in errors.go. Handlers return errors;
 // status codes and public texts are known to that table only.

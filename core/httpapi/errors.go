@@ -31,6 +31,7 @@ var (
 	errNoSecret     = errors.New("no password to sign in with")
 	errBearerBanned = errors.New("the bearer of an API token is banned")
 	errForbidden    = errors.New("not for this bearer")
+	errNoRequest    = errors.New("no such request")
 )
 
 // refusal is an answer that refuses, as contract.md, C8 has it.
@@ -59,6 +60,11 @@ type source struct {
 type told struct{ refusal }
 
 func (t *told) Error() string { return t.title + ": " + t.detail }
+
+// badParameter is what is wrong with a parameter of the query.
+func badParameter(name, detail string) error {
+	return &told{refusal{status: http.StatusBadRequest, title: "Bad request", detail: detail, source: &source{Parameter: name}}}
+}
 
 // badMember is what is wrong with a member of the body.
 func badMember(pointer, detail string) error {
@@ -101,6 +107,7 @@ var refusals = []struct {
 	{core.ErrBanned, as(refusal{status: http.StatusForbidden, title: "Access denied", detail: "You do not have permission to complete the request (user is banned)"})},
 
 	{tenants.ErrUnknown, func(c *call) refusal { return notFound("account", c.param("account")) }},
+	{errNoRequest, func(c *call) refusal { return notFound("password-request", c.param("request")) }},
 	{core.ErrUnknownLink, func(c *call) refusal { return notFound("user", c.param("user")) }},
 	{core.ErrNotFound, func(c *call) refusal { return notFound("user", c.param("user")) }},
 	{core.ErrExpiredLink, as(refusal{status: http.StatusUnauthorized, title: "Unauthorized", detail: "is expired", source: &source{Pointer: "/meta/passwordResetToken"}})},
@@ -156,11 +163,12 @@ func notFound(what, ref string) refusal {
 		detail: "The requested " + what + " '" + ref + "' was not found"}
 }
 
-// throttled is a 429. Its headers speak of the caller only.
-func throttled(header map[string]string, retryAfter time.Duration) error {
+// throttled is a 429. Its headers speak of the caller and the account only. Reason
+// is for Observer.Rejected.
+func throttled(header map[string]string, retryAfter time.Duration, reason string) error {
 	return &told{refusal{status: http.StatusTooManyRequests, title: "Too many requests", code: "TOO_MANY_REQUESTS",
 		detail: "There have been too many requests; try again later", bare: true,
-		header: header, retryAfter: retryAfter, reason: "rate_ip"}}
+		header: header, retryAfter: retryAfter, reason: reason}}
 }
 
 // refusalOf finds the answer to an error.

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -46,14 +44,11 @@ type hosted struct {
 	secure bool // the base URL is https
 	csrf   *http.CrossOriginProtection
 	log    *slog.Logger
-
-	// allow is the limit per client address: false, and when to come back. Nil: no
-	// limit. It is the edge's own, shared with the API.
-	allow func(*gin.Context) (retryAfter time.Duration, ok bool)
+	gate   *gate
 }
 
 // newHosted reads the templates; it starts nothing.
-func newHosted(c Config) (*hosted, error) {
+func newHosted(c Config, gate *gate) (*hosted, error) {
 	pages, err := parsePages()
 	if err != nil {
 		return nil, err
@@ -67,6 +62,7 @@ func newHosted(c Config) (*hosted, error) {
 		secure: c.BaseURL.Scheme == "https",
 		csrf:   http.NewCrossOriginProtection(),
 		log:    c.Logger,
+		gate:   gate,
 	}, nil
 }
 
@@ -85,9 +81,9 @@ func (h *hosted) register(routes gin.IRouter) {
 	get("/:account/forgot/again", h.branded(h.getAgain))
 	pages.POST("/:account/forgot/again", h.branded(h.fromPrivatePage(h.limited(h.postAgain))))
 
-	get("/:account/r", h.branded(h.getReset))
-	pages.POST("/:account/r", h.branded(h.sameOrigin(h.postReset)))
-	get("/:account/r/:token", h.branded(h.openLink))
+	get("/:account/r", h.branded(h.unlessGuessing(h.getReset)))
+	pages.POST("/:account/r", h.branded(h.sameOrigin(h.unlessGuessing(h.postReset))))
+	get("/:account/r/:token", h.branded(h.unlessGuessing(h.openLink)))
 	get("/:account/r/done", h.branded(h.getDone))
 }
 
@@ -172,24 +168,37 @@ func (h *hosted) fromPrivatePage(next hostedHandler) hostedHandler {
 	}
 }
 
-// limited applies the limit per client address.
+// limited applies the limits per client on asking.
 func (h *hosted) limited(next hostedHandler) hostedHandler {
 	return func(c *gin.Context, account tenants.Account) {
-		if h.allow == nil {
-			next(c, account)
+		if over := h.gate.asking(c.Request); over != nil {
+			h.c.Observer.Rejected(over.reason)
+			h.tooMany(c, account, over)
 			return
 		}
-		wait, ok := h.allow(c)
-		if ok {
-			next(c, account)
-			return
-		}
-		seconds := max(1, int(math.Ceil(wait.Seconds())))
-		c.Header("Retry-After", fmt.Sprint(seconds))
-		p := h.page(account)
-		p.Wait = inAbout(time.Duration(seconds) * time.Second)
-		h.show(c, http.StatusTooManyRequests, "limited", p)
+		next(c, account)
 	}
+}
+
+// unlessGuessing turns a client away that has tried too many links that nobody
+// has, before its link is looked up. Opening a good link never counts: a mail
+// scanner may stand before many people.
+func (h *hosted) unlessGuessing(next hostedHandler) hostedHandler {
+	return func(c *gin.Context, account tenants.Account) {
+		if over := h.gate.opening(c.Request); over != nil {
+			h.tooMany(c, account, over)
+			return
+		}
+		next(c, account)
+	}
+}
+
+// tooMany says when to come back.
+func (h *hosted) tooMany(c *gin.Context, account tenants.Account, over *excess) {
+	c.Header("Retry-After", wholeSeconds(over.wait))
+	p := h.page(account)
+	p.Limit, p.Wait = over.name, inAbout(over.wait)
+	h.show(c, http.StatusTooManyRequests, "limited", p)
 }
 
 // maxForm bounds a form's body: two passwords of 1,024 bytes, percent-encoded,

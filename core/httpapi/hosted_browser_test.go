@@ -381,7 +381,8 @@ func statesReflow(t *testing.T, browser chromium) {
 	drawn := map[string]string{}
 	for i, state := range drawnStates() {
 		drawn[fmt.Sprintf("/drawn/%d", i)] = state.show(s).Body
-		s.hosted.allow, s.intake.fault = nil, nil
+		s.limit(func(*Limits) {})
+		s.intake.fault = nil
 	}
 	bodies = drawn
 	b := openTab(t, browser)

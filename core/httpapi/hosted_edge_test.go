@@ -129,7 +129,7 @@ func TestOfManyPostsOfOneLinkOneWins(t *testing.T) {
 func TestPagesAndAPIShareTheLimitPerClient(t *testing.T) {
 	t.Parallel()
 	e := setup(t, func(c *httpapi.Config) {
-		c.Limits.IP = got(httpapi.ParseLimit("2/h"))(t)
+		c.Limits.IP = parsed(t, "2/h")
 	})
 	p := e.person()
 	if first := p.post("/acme/forgot", url.Values{"email": {"ada@example.com"}}); first.Status != http.StatusOK {

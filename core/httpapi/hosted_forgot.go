@@ -84,6 +84,11 @@ func (h *hosted) postAgain(c *gin.Context, account tenants.Account) {
 }
 
 func (h *hosted) accept(c *gin.Context, account tenants.Account, address core.Address) {
+	if over := h.gate.accepting(account.ID); over != nil {
+		h.c.Observer.Rejected(over.reason)
+		h.tooMany(c, account, over)
+		return
+	}
 	p := h.page(account)
 	if err := h.c.Intake.Accept(c.Request.Context(), account, core.Ask{Address: address}); err != nil {
 		reason := "db_unavailable"

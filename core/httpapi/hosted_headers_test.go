@@ -43,7 +43,10 @@ func TestEveryPageCarriesTheExactHeaders(t *testing.T) {
 			switch state.name {
 			case "expired", "unknown":
 				want.Set("Referrer-Policy", "no-referrer")
-			case "rate-limited":
+			case "too many unknown links":
+				want.Set("Referrer-Policy", "no-referrer")
+				want.Set("Retry-After", "89")
+			case "rate-limited", "account's share used up":
 				want.Set("Retry-After", "89")
 			case "unavailable":
 				want.Set("Retry-After", "2")

@@ -30,6 +30,7 @@ type hostedPage struct {
 	Maximum  int
 	View     string // reset: the per-view token
 	Again    string // expired: the sealed address
+	Limit    string // limited: the name of the limit
 	Wait     string // limited: in words
 	Retry    string // unavailable: path of the page to begin again from
 	Stay     string // how long the form stays open, in words

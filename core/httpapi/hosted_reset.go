@@ -100,6 +100,7 @@ func (h *hosted) deadLink(c *gin.Context, account tenants.Account, holder core.H
 	p := h.page(account)
 	switch {
 	case errors.Is(err, core.ErrUnknownLink):
+		h.gate.guessed(c.Request)
 		h.show(c, http.StatusNotFound, "unknown", p)
 	case errors.Is(err, core.ErrExpiredLink):
 		sealed, err := h.sealAgain(account, holder)

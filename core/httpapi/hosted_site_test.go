@@ -76,7 +76,7 @@ func newSite(t *testing.T, options ...siteOption) *site {
 		Logger: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:    s.clock.Now,
 	}
-	pages, err := newHosted(s.config)
+	pages, err := newHosted(s.config, newGate(s.config))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +96,16 @@ func newSite(t *testing.T, options ...siteOption) *site {
 	t.Cleanup(server.Close)
 	return s
 }
+
+// limit puts limits in force, in the place of those before.
+func (s *site) limit(set func(*Limits)) {
+	c := s.config
+	set(&c.Limits)
+	s.hosted.gate = newGate(c)
+}
+
+// every is a limit of one in a time.
+func every(d time.Duration) core.Limit { return limit(core.Rate{Count: 1, Per: d}) }
 
 // link issues a link of an account that nobody has used yet, and gives its token.
 func (s *site) link(account tenants.Account, address string) string {

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"github.com/passmend/passmend/core"
 )
 
@@ -46,8 +44,19 @@ func drawnStates() []drawnState {
 			return s.visitor().post("/acme/forgot", "email", "ada@example.com")
 		}},
 		{"rate-limited", 429, "Too many requests", true, func(s *site) pageAnswer {
-			s.hosted.allow = func(*gin.Context) (time.Duration, bool) { return 89 * time.Second, false }
+			s.limit(func(l *Limits) { l.IP = every(89 * time.Second) })
+			s.visitor().post("/acme/forgot", "email", "ada@example.com")
 			return s.visitor().post("/acme/forgot", "email", "ada@example.com")
+		}},
+		{"account's share used up", 429, "Too many requests", true, func(s *site) pageAnswer {
+			s.limit(func(l *Limits) { l.Account = every(89 * time.Second) })
+			s.visitor().post("/acme/forgot", "email", "ada@example.com")
+			return s.visitor().post("/acme/forgot", "email", "bob@example.com")
+		}},
+		{"too many unknown links", 429, "Too many requests", true, func(s *site) pageAnswer {
+			s.limit(func(l *Limits) { l.BadToken = every(89 * time.Second) })
+			s.visitor().get("/acme/r/unknown")
+			return s.visitor().get("/acme/r/" + s.link(s.acme, "ada@example.com"))
 		}},
 		{"unavailable", 503, "Not available just now", true, func(s *site) pageAnswer {
 			s.intake.fault = core.ErrNotAccepted

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/passmend/passmend/core"
 )
 
 // Bounds of the memory that one limit takes, about 4 MiB: keys beyond them share
@@ -26,25 +28,29 @@ type limitKey [16]byte
 
 // limits counts. It knows nothing of users, so that no limit can tell who exists.
 type limits struct {
-	secret [32]byte
-	now    func() time.Time
-	ip     []*rateLimit
-	rstpwd []*window
-	mutpwd []*window
-	auth   []*window
+	secret   [32]byte
+	now      func() time.Time
+	ip       []*rateLimit
+	ipDay    []*rateLimit
+	account  []*rateLimit
+	badToken []*rateLimit
+	rstpwd   []*window
+	mutpwd   []*window
+	auth     []*window
 }
 
 func newLimits(c Limits, now func() time.Time) *limits {
 	l := &limits{
-		now:    now,
-		rstpwd: newWindows("rstpwd", c.Rstpwd),
-		mutpwd: newWindows("mutpwd", c.Mutpwd),
-		auth:   newWindows("auth", c.Auth),
+		now:      now,
+		ip:       newRates(c.IP),
+		ipDay:    newRates(c.IPDay),
+		account:  newRates(c.Account),
+		badToken: newRates(c.BadToken),
+		rstpwd:   newWindows("rstpwd", c.Rstpwd),
+		mutpwd:   newWindows("mutpwd", c.Mutpwd),
+		auth:     newWindows("auth", c.Auth),
 	}
 	_, _ = rand.Read(l.secret[:]) // never fails (crypto/rand, Go 1.24)
-	for _, r := range c.IP.rules {
-		l.ip = append(l.ip, &rateLimit{rule: r})
-	}
 	return l
 }
 
@@ -62,18 +68,47 @@ func (l *limits) key(parts ...string) (key limitKey) {
 // slash48 is how many times the limit of an IPv6 /64 its whole /48 may use.
 const slash48 = 5
 
-// allowIP takes one from what a client may do: an IPv4 address, or an IPv6 /64
-// and the /48 round it. When it is used up: false, and how long until the next.
-func (l *limits) allowIP(address netip.Addr) (retryAfter time.Duration, ok bool) {
+// share is one of those whom a rate counts for, and how many times the rate it may
+// use.
+type share struct {
+	key   limitKey
+	times int
+}
+
+// clientShares are those that a client's requests count for: its IPv4 address, or
+// its IPv6 /64 and then the /48 round it.
+func (l *limits) clientShares(address netip.Addr) []share {
+	shares := []share{{l.key("client", clientPrefix(address)), 1}}
+	if address.Is6() {
+		site, _ := address.Prefix(48)
+		shares = append(shares, share{l.key("client", site.String()), slash48})
+	}
+	return shares
+}
+
+func (l *limits) accountShare(id string) []share { return []share{{l.key("account", id), 1}} }
+
+// takeShares takes one for every share from every rate. When one is used up: false,
+// and how long until the next. The /64 comes first: one client that is refused takes
+// nothing from its neighbours.
+func (l *limits) takeShares(rates []*rateLimit, shares []share) (retryAfter time.Duration, ok bool) {
 	now := l.now()
-	for _, limit := range l.ip {
-		// The /64 first: one client that is refused takes nothing from its neighbours.
-		if wait, ok := limit.take(l.key("ip", clientPrefix(address)), 1, now); !ok {
-			return wait, false
+	for _, r := range rates {
+		for _, s := range shares {
+			if wait, ok := r.take(s.key, s.times, now); !ok {
+				return wait, false
+			}
 		}
-		if address.Is6() {
-			site, _ := address.Prefix(48)
-			if wait, ok := limit.take(l.key("ip", site.String()), slash48, now); !ok {
+	}
+	return 0, true
+}
+
+// lookShares is takeShares, and takes nothing.
+func (l *limits) lookShares(rates []*rateLimit, shares []share) (retryAfter time.Duration, ok bool) {
+	now := l.now()
+	for _, r := range rates {
+		for _, s := range shares {
+			if wait, ok := r.look(s.key, now); !ok {
 				return wait, false
 			}
 		}
@@ -93,8 +128,16 @@ func clientPrefix(address netip.Addr) string {
 
 // rateLimit lets a rate through with a burst, per key.
 type rateLimit struct {
-	rule   rule
+	rate   core.Rate
 	shards [limitShards]rateShard
+}
+
+func newRates(limit core.Limit) []*rateLimit {
+	rates := make([]*rateLimit, len(limit.Rates))
+	for i, r := range limit.Rates {
+		rates[i] = &rateLimit{rate: r}
+	}
+	return rates
 }
 
 type rateShard struct {
@@ -112,15 +155,34 @@ func (l *rateLimit) take(key limitKey, times int, now time.Time) (retryAfter tim
 	shard := &l.shards[key[0]%limitShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	bucket := shard.bucket(key, l.rule, times, now)
+	bucket := shard.bucket(key, l.rate, times, now)
 	if bucket.AllowN(now, 1) {
 		return 0, true
 	}
-	missing := 1 - bucket.TokensAt(now)
-	return time.Duration(missing / float64(bucket.Limit()) * float64(time.Second)), false
+	return untilNext(bucket, now), false
 }
 
-func (s *rateShard) bucket(key limitKey, r rule, times int, now time.Time) *rate.Limiter {
+// look says whether take would, and takes nothing.
+func (l *rateLimit) look(key limitKey, now time.Time) (retryAfter time.Duration, ok bool) {
+	shard := &l.shards[key[0]%limitShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	bucket, known := shard.buckets[key]
+	if !known && len(shard.buckets) >= keysPerShard {
+		bucket = shard.shared[key[1]]
+	}
+	if bucket == nil || bucket.TokensAt(now) >= 1 {
+		return 0, true
+	}
+	return untilNext(bucket, now), false
+}
+
+func untilNext(bucket *rate.Limiter, now time.Time) time.Duration {
+	missing := 1 - bucket.TokensAt(now)
+	return time.Duration(missing / float64(bucket.Limit()) * float64(time.Second))
+}
+
+func (s *rateShard) bucket(key limitKey, r core.Rate, times int, now time.Time) *rate.Limiter {
 	if now.Sub(s.swept) >= sweepEvery || s.buckets == nil {
 		s.sweep(now)
 	}
@@ -128,13 +190,13 @@ func (s *rateShard) bucket(key limitKey, r rule, times int, now time.Time) *rate
 		return bucket
 	}
 	if len(s.buckets) < keysPerShard {
-		bucket := r.bucket(times)
+		bucket := newBucket(r, times)
 		s.buckets[key] = bucket
 		return bucket
 	}
 	place := &s.shared[key[1]]
 	if *place == nil {
-		*place = r.bucket(times)
+		*place = newBucket(r, times)
 	}
 	return *place
 }
@@ -149,12 +211,12 @@ func (s *rateShard) sweep(now time.Time) {
 	s.buckets, s.swept = kept, now
 }
 
-func (r rule) bucket(times int) *rate.Limiter {
-	burst := r.burst
+func newBucket(r core.Rate, times int) *rate.Limiter {
+	burst := r.Burst
 	if burst == 0 {
-		burst = r.count
+		burst = r.Count
 	}
-	perSecond := float64(r.count*times) / r.per.Seconds()
+	perSecond := float64(r.Count*times) / r.Per.Seconds()
 	return rate.NewLimiter(rate.Limit(perSecond), burst*times)
 }
 
@@ -174,10 +236,10 @@ type windowShard struct {
 	shared [sharedPerShard]int
 }
 
-func newWindows(name string, limit Limit) []*window {
-	windows := make([]*window, len(limit.rules))
-	for i, r := range limit.rules {
-		windows[i] = &window{name: name, limit: r.count, seconds: int64(r.per / time.Second)}
+func newWindows(name string, limit core.Limit) []*window {
+	windows := make([]*window, len(limit.Rates))
+	for i, r := range limit.Rates {
+		windows[i] = &window{name: name, limit: r.Count, seconds: int64(r.Per / time.Second)}
 	}
 	return windows
 }

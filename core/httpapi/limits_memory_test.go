@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/passmend/passmend/core"
 )
 
 func keyOf(n int) (key limitKey) {
@@ -22,13 +24,13 @@ func TestFloodOfKeys(t *testing.T) {
 	const flood = 300_000
 	for i := range flood {
 		l.auth[0].take(keyOf(i), now)
-		l.ip[1].take(keyOf(i), 1, now)
+		l.ipDay[0].take(keyOf(i), 1, now)
 	}
 	for i := range limitShards {
 		if n := len(l.auth[0].shards[i].counts); n > keysPerShard {
 			t.Errorf("shard %d of the window counts %d keys", i, n)
 		}
-		if n := len(l.ip[1].shards[i].buckets); n > keysPerShard {
+		if n := len(l.ipDay[0].shards[i].buckets); n > keysPerShard {
 			t.Errorf("shard %d of the rate keeps %d buckets", i, n)
 		}
 	}
@@ -52,7 +54,7 @@ func TestFloodOfKeys(t *testing.T) {
 func TestFullBucketsAreSwept(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	limit := &rateLimit{rule: rule{count: 60, per: time.Minute, burst: 2}}
+	limit := &rateLimit{rate: core.Rate{Count: 60, Per: time.Minute, Burst: 2}}
 	for i := range 1000 {
 		limit.take(keyOf(i), 1, now)
 	}
@@ -71,12 +73,13 @@ func TestFullBucketsAreSwept(t *testing.T) {
 func TestRefusedClientLeavesItsNeighboursAlone(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	l := newLimits(Limits{IP: Limit{rules: []rule{{count: 10, per: time.Minute}}}}, func() time.Time { return now })
+	l := newLimits(Limits{IP: limit(core.Rate{Count: 10, Per: time.Minute})}, func() time.Time { return now })
 	for range 1000 {
-		l.allowIP(netip.MustParseAddr("2001:db8:1:1::1"))
+		l.takeShares(l.ip, l.clientShares(netip.MustParseAddr("2001:db8:1:1::1")))
 	}
 	for i := range 10 {
-		if _, ok := l.allowIP(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i))); !ok {
+		neighbour := netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i))
+		if _, ok := l.takeShares(l.ip, l.clientShares(neighbour)); !ok {
 			t.Fatalf("the neighbour's request %d is refused", i)
 		}
 	}
@@ -84,16 +87,16 @@ func TestRefusedClientLeavesItsNeighboursAlone(t *testing.T) {
 
 func TestWindowTakesNoBurst(t *testing.T) {
 	t.Parallel()
-	burst, err := ParseLimit("5/h:2")
+	burst, err := core.ParseLimit("5/h:2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, limits := range map[string]Limits{"Rstpwd": {Rstpwd: burst}, "Mutpwd": {Mutpwd: burst}, "Auth": {Auth: burst}} {
-		if err := limits.validate(); err == nil {
+		if err := limits.Validate(); err == nil {
 			t.Errorf("%s with a burst is taken", name)
 		}
 	}
-	if err := (&Limits{IP: burst}).validate(); err != nil {
+	if err := (&Limits{IP: burst}).Validate(); err != nil {
 		t.Error(err)
 	}
 }

@@ -25,7 +25,8 @@ func TestOpenAPIListsTheRoutes(t *testing.T) {
 		}
 	}
 	engine := gin.New()
-	newAPI(Config{BaseURL: &url.URL{Scheme: "https", Host: "passmend.example"}}).register(engine)
+	c := Config{BaseURL: &url.URL{Scheme: "https", Host: "passmend.example"}}
+	newAPI(c, newGate(c)).register(engine)
 	for _, route := range engine.Routes() {
 		routed = append(routed, route.Method+" "+regexp.MustCompile(`:(\w+)`).ReplaceAllString(route.Path, "{$1}"))
 	}

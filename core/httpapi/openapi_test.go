@@ -32,6 +32,7 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 	}
 	const account = "/v1/accounts/acme"
 	resetPath := account + "/users/" + string(e.boss.ID) + "/actions/reset-password"
+	requests, request := account+"/password-requests", account+"/password-requests/"+e.requested(e.acme, "ada@example.com")
 	asks := []struct {
 		ask
 		status int
@@ -42,6 +43,8 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 		{ask{method: "GET", path: account + "/me", header: admin}, 200}, {ask{method: "GET", path: account + "/me", header: operator}, 200}, {ask{method: "GET", path: "/v1/me", header: ada}, 200}, {ask{method: "GET", path: "/v1/me"}, 401},
 		{ask{method: "GET", path: account + "/users/ada@example.com", header: admin}, 200}, {ask{method: "GET", path: account + "/users/none", header: admin}, 404}, {ask{method: "GET", path: account + "/users/boss@example.com", header: ada}, 404},
 		{ask{path: account + "/tokens", header: map[string]string{"Authorization": basic("pat@example.com", adaPassword)}}, 201}, {ask{path: account + "/tokens"}, 401}, {ask{path: account + "/tokens", header: operator}, 403},
+		{ask{method: "GET", path: requests, header: admin}, 200}, {ask{method: "GET", path: requests + "?limit=1", header: operator}, 200}, {ask{method: "HEAD", path: requests, header: admin}, 200}, {ask{method: "GET", path: requests + "?limit=0", header: admin}, 400}, {ask{method: "GET", path: requests}, 401}, {ask{method: "GET", path: requests, header: ada}, 403},
+		{ask{method: "GET", path: request, header: admin}, 200}, {ask{method: "HEAD", path: request, header: admin}, 200}, {ask{method: "GET", path: request, header: ada}, 403}, {ask{method: "GET", path: requests + "/none", header: admin}, 404},
 		{ask{path: resetPath, body: strings.Replace(reset("x"), raw, "x", 1)}, 404}, {ask{path: resetPath, body: reset("x")}, 422}, {ask{path: resetPath, body: reset("a long enough phrase")}, 200}, {ask{path: resetPath, body: reset("a long enough phrase")}, 429},
 	}
 	check := func(a ask, answer reply) error {

@@ -10,8 +10,9 @@ import (
 
 // document is a JSON:API document that is no error.
 type document struct {
-	Data     any   `json:"data"`
-	Included []any `json:"included,omitempty"`
+	Data     any        `json:"data"`
+	Included []any      `json:"included,omitempty"`
+	Links    *pageLinks `json:"links,omitempty"`
 }
 
 // resource is one thing on the wire. Links are paths, as contract.md has them.

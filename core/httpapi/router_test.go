@@ -56,9 +56,10 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 	if _, err := httpapi.New(whole); err != nil {
 		t.Fatalf("positive control: %v", err)
 	}
-	burst := got(httpapi.ParseLimit("5/h:1"))(t)
+	burst := parsed(t, "5/h:1")
 	for want, broken := range map[string]func(*httpapi.Config){
 		"Resolver": func(c *httpapi.Config) { c.Resolver = nil }, "Intake": func(c *httpapi.Config) { c.Intake = nil },
+		"Support":  func(c *httpapi.Config) { c.Support = nil },
 		"Redeemer": func(c *httpapi.Config) { c.Redeemer = nil }, "SignIn": func(c *httpapi.Config) { c.SignIn = nil },
 		"Users": func(c *httpapi.Config) { c.Users = nil }, "Accounts": func(c *httpapi.Config) { c.Accounts = nil },
 		"Cookies": func(c *httpapi.Config) { c.Cookies = nil }, "BaseURL": func(c *httpapi.Config) { c.BaseURL = &url.URL{} },

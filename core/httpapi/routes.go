@@ -25,21 +25,25 @@ func (a *api) register(routes gin.IRouter) {
 
 	routes.POST(account+"/passwords", a.do(countRejections,
 		a.ourHost, a.limitIP, a.negotiate, a.readBody, a.readVersion, a.findAccount, a.readHeaders,
-		a.withinWindow(a.limits.rstpwd, "email", wantedAddress),
+		a.withinWindow(a.gate.limits.rstpwd, "email", wantedAddress), a.limitAccount,
 		postPasswords(a.c.Intake)))
 
 	routes.POST(account+"/users/:user/actions/reset-password", a.do(
 		a.ourHost, a.negotiate, a.readBody, a.readVersion, a.findAccount, a.readHeaders,
-		a.withinWindow(a.limits.mutpwd, "token", pathUser),
+		a.withinWindow(a.gate.limits.mutpwd, "token", pathUser), a.limitGuesses,
 		a.resetPassword))
 
 	routes.POST(account+"/tokens", a.do(
 		a.ourHost, a.negotiate, a.readBody, a.readVersion, a.findAccount, a.readHeaders,
-		a.withinWindow(a.limits.auth, "email", basicAddress),
+		a.withinWindow(a.gate.limits.auth, "email", basicAddress),
 		a.postTokens))
 
 	get(account+"/me", a.ourHost, a.negotiate, a.readVersion, a.findAccount, a.readHeaders, a.bearer, a.me)
 	get(account+"/users/:user", a.ourHost, a.negotiate, a.readVersion, a.findAccount, a.readHeaders, a.bearer, a.getUser)
+	requests := account + "/password-requests"
+	get(requests, a.ourHost, a.negotiate, a.readVersion, a.findAccount, a.readHeaders, a.bearer, readsAccount, a.listRequests)
+	get(requests+"/:request", a.ourHost, a.negotiate, a.readVersion, a.findAccount, a.readHeaders, a.bearer, readsAccount, a.getRequest)
+
 	get("/v1/me", a.ourHost, a.negotiate, a.readVersion, a.readHeaders, a.bearer, a.me)
 }
 

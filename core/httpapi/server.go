@@ -52,9 +52,17 @@ type Cookies interface {
 	OpenCookie(purpose, value string) ([]byte, error)
 }
 
+// Support shows what became of requests, as core.Support does.
+type Support interface {
+	// Timeline answers core.ErrNotFound.
+	Timeline(ctx context.Context, account tenants.AccountID, id core.RequestID) (core.Timeline, error)
+	// List gives the requests that the filter chooses, newest first.
+	List(ctx context.Context, account tenants.AccountID, filter core.RequestFilter) ([]core.Request, error)
+}
+
 // Observer hears of what was refused, for metrics (operability.md). The strings
-// are from closed lists: reason is malformed, too_large, rate_ip, backlog or
-// db_unavailable; scope is ip, email or token; action is reject.
+// are from closed lists: reason is malformed, too_large, rate_ip, rate_tenant,
+// backlog or db_unavailable; scope is ip, tenant, email or token; action is reject.
 type Observer interface {
 	// Rejected counts a request for a password that was not accepted.
 	Rejected(reason string)
@@ -70,6 +78,7 @@ type Config struct {
 	SignIn   SignIn
 	Users    core.Users
 	Accounts Logos
+	Support  Support
 	Cookies  Cookies
 
 	// BaseURL is where people and apps reach this service: its host is the only one
@@ -101,8 +110,8 @@ func (c *Config) validate() error {
 	}{
 		{"Resolver", c.Resolver == nil}, {"Intake", c.Intake == nil}, {"Redeemer", c.Redeemer == nil},
 		{"SignIn", c.SignIn == nil}, {"Users", c.Users == nil}, {"Accounts", c.Accounts == nil},
-		{"Cookies", c.Cookies == nil}, {"BaseURL", c.BaseURL == nil || c.BaseURL.Hostname() == ""},
-		{"NewID", c.NewID == nil},
+		{"Support", c.Support == nil}, {"Cookies", c.Cookies == nil},
+		{"BaseURL", c.BaseURL == nil || c.BaseURL.Hostname() == ""}, {"NewID", c.NewID == nil},
 	} {
 		if need.absent {
 			return fmt.Errorf("http edge: %s is missing", need.field)
@@ -120,7 +129,7 @@ func (c *Config) validate() error {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return c.Limits.validate()
+	return c.Limits.Validate()
 }
 
 type nobody struct{}
@@ -134,12 +143,12 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	pages, err := newHosted(c)
+	gate := newGate(c)
+	pages, err := newHosted(c, gate)
 	if err != nil {
 		return nil, err
 	}
-	edge := newAPI(c)
-	pages.allow = edge.allowPage
+	edge := newAPI(c, gate)
 
 	// Gin's mode is the process's: without this it writes its routes to stdout.
 	gin.SetMode(gin.ReleaseMode)

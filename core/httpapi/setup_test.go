@@ -46,13 +46,16 @@ type edge struct {
 
 	acme, other tenants.Account
 	ada, boss   core.User // of acme; boss is an admin
+
+	mail core.Delivery // of the last link, still leased
 }
 
 const adaPassword = "correct horse battery staple"
 
 // off is every limit out of the way.
 func off() httpapi.Limits {
-	return httpapi.Limits{Rstpwd: httpapi.Off(), Mutpwd: httpapi.Off(), Auth: httpapi.Off(), IP: httpapi.Off()}
+	none := core.NoLimit()
+	return httpapi.Limits{Rstpwd: none, Mutpwd: none, Auth: none, IP: none, IPDay: none, Account: none, BadToken: none}
 }
 
 // setup starts an edge with limits off, unless a change of the Config says otherwise.
@@ -87,6 +90,7 @@ func setup(t testing.TB, changes ...func(*httpapi.Config)) *edge {
 		Redeemer: core.NewRedeemer(core.RedeemConfig{
 			Requests: e.store, Users: e.store, Redemptions: e.store, Keys: e.keys, Passwords: passwords, NewID: newID,
 		}),
+		Support: &core.Support{Ledger: e.store, Timelines: e.store, Digester: e.keys},
 		BaseURL: got(url.Parse(e.url))(t), Revision: "abc1234", Limits: off(),
 		Logger: slog.New(slog.NewJSONHandler(e.logs, nil)), Observer: e.observer, NewID: newID,
 	}
@@ -177,10 +181,13 @@ func (e *edge) link(account tenants.Account, address string) string {
 		for _, delivery := range claim.Deliveries {
 			if delivery.Kind == core.KindResolve {
 				plan := got(resolver.Resolve(ctx, delivery))(e.t)
-				must(e.t, e.store.Resolve(ctx, account.ID, delivery.LeaseOf(), plan))
-			} else if _, err := dispatcher.Dispatch(ctx, delivery); !errors.Is(err, errLinkRead) {
+				got(e.store.Resolve(ctx, delivery.Account, delivery.LeaseOf(), plan))(e.t)
+				continue
+			}
+			if _, err := dispatcher.Dispatch(ctx, delivery); !errors.Is(err, errLinkRead) {
 				e.t.Fatal(err)
 			}
+			e.mail = delivery
 		}
 	}
 	return reader.link[strings.LastIndexByte(reader.link, '/')+1:]

@@ -10,9 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
@@ -32,33 +29,33 @@ func (a *api) ourHost(c *call) error {
 // limitIP is the limit per client on asking for passwords. It comes before
 // anything is parsed.
 func (a *api) limitIP(c *call) error {
-	wait, ok := a.allow(c.Request)
-	if ok {
+	return a.refusedBy(a.gate.asking(c.Request))
+}
+
+// limitAccount is the limit per account on asking for passwords. A call that asks
+// for nobody is not counted: rubbish uses up nobody's share.
+func (a *api) limitAccount(c *call) error {
+	if _, ok := wantedAddress(c); !ok {
+		return nil
+	}
+	return a.refusedBy(a.gate.accepting(c.account.ID))
+}
+
+// limitGuesses refuses a client that has tried too many links that nobody has.
+func (a *api) limitGuesses(c *call) error {
+	return a.refusedBy(a.gate.opening(c.Request))
+}
+
+// refusedBy is the answer to a limit that is used up; nil for none.
+func (a *api) refusedBy(over *excess) error {
+	if over == nil {
 		return nil
 	}
 	return throttled(map[string]string{
-		"X-RateLimit-Window":    "ip",
+		"X-RateLimit-Window":    over.name,
 		"X-RateLimit-Remaining": "0",
-		"X-RateLimit-Reset":     strconv.FormatInt(a.c.Now().Add(wait).Unix()+1, 10),
-	}, wait)
-}
-
-// allow takes one from the client's share, for the API and the hosted form alike.
-func (a *api) allow(r *http.Request) (retryAfter time.Duration, ok bool) {
-	retryAfter, ok = a.limits.allowIP(a.c.clientIP(r))
-	if !ok {
-		a.observer.RateLimited("ip", "reject")
-	}
-	return retryAfter, ok
-}
-
-// allowPage is allow for the hosted form, where nobody else counts the refusal.
-func (a *api) allowPage(g *gin.Context) (retryAfter time.Duration, ok bool) {
-	retryAfter, ok = a.allow(g.Request)
-	if !ok {
-		a.observer.Rejected("rate_ip")
-	}
-	return retryAfter, ok
+		"X-RateLimit-Reset":     strconv.FormatInt(a.c.Now().Add(over.wait).Unix()+1, 10),
+	}, over.wait, over.reason)
 }
 
 // readBody reads at most maxBody bytes and parses them as JSON, unless their type
@@ -159,8 +156,8 @@ func (a *api) withinWindow(windows []*window, scope string, about func(*call) (s
 		if !ok || len(windows) == 0 {
 			return nil
 		}
-		key := a.limits.key(windows[0].name, string(c.account.ID), clientPrefix(a.c.clientIP(c.Request)), whom)
-		over := a.limits.take(windows, key)
+		key := a.gate.limits.key(windows[0].name, string(c.account.ID), clientPrefix(a.c.clientIP(c.Request)), whom)
+		over := a.gate.limits.take(windows, key)
 		if over == nil {
 			return nil
 		}
@@ -171,7 +168,7 @@ func (a *api) withinWindow(windows []*window, scope string, about func(*call) (s
 			"X-RateLimit-Limit":     strconv.Itoa(over.window.limit),
 			"X-RateLimit-Remaining": "0",
 			"X-RateLimit-Reset":     strconv.FormatInt(over.reset.Unix(), 10),
-		}, over.reset.Sub(over.now))
+		}, over.reset.Sub(over.now), "rate_ip")
 	}
 }
 

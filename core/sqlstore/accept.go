@@ -40,6 +40,29 @@ func insertAccepts(ctx context.Context, tx bun.Tx, entries []*entry[accept]) err
 	if len(entries) == 0 {
 		return nil
 	}
+	requests, deliveries := acceptStatements(entries)
+	if _, err := tx.ExecContext(ctx, requests.text, requests.args...); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, deliveries.text, deliveries.args...)
+	return err
+}
+
+// insertAcceptsAtOnce is insertAccepts in one message, which PostgreSQL runs as one
+// transaction of its own and answers when that is on disk (PostgreSQL, 55.2.2.1): a
+// round trip instead of four.
+func insertAcceptsAtOnce(ctx context.Context, db *bun.DB, entries []*entry[accept]) error {
+	requests, deliveries := acceptStatements(entries)
+	_, err := db.ExecContext(ctx, requests.text+";"+deliveries.text, append(requests.args, deliveries.args...)...)
+	return err
+}
+
+type statement struct {
+	text string
+	args []any
+}
+
+func acceptStatements(entries []*entry[accept]) (statement, statement) {
 	requests := make([]any, 0, 6*len(entries))
 	deliveries := make([]any, 0, 4*len(entries))
 	for _, e := range entries {
@@ -48,16 +71,12 @@ func insertAccepts(ctx context.Context, tx bun.Tx, entries []*entry[accept]) err
 			blob(request.AddressDigest), request.Deliver, request.TraceParent)
 		deliveries = append(deliveries, account, string(e.value.delivery), string(request.ID), core.ResolveLife.Microseconds())
 	}
-	_, err := tx.ExecContext(ctx, `
+	return statement{`
 		INSERT INTO requests
 			(account_id, id, address_sealed, address_digest, deliver, traceparent, state, accepted_at)
-		VALUES `+placeholders(len(entries), `(?, ?, ?, ?, ?, ?, 'pending', ?now)`), requests...)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `
+		VALUES ` + placeholders(len(entries), `(?, ?, ?, ?, ?, ?, 'pending', ?now)`), requests},
+		statement{`
 		INSERT INTO deliveries
 			(account_id, id, request_id, kind, state, ready, run_at, queued_at, not_after)
-		VALUES `+placeholders(len(entries), `(?, ?, ?, 'resolve', 'queued', TRUE, ?now, ?now, ?now + ?)`), deliveries...)
-	return err
+		VALUES ` + placeholders(len(entries), `(?, ?, ?, 'resolve', 'queued', TRUE, ?now, ?now, ?now + ?)`), deliveries}
 }

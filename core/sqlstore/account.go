@@ -160,8 +160,10 @@ func (s *Store) UpdateAccount(ctx context.Context, account tenants.AccountID, ch
 func (s *Store) changeAccount(ctx context.Context, op, query string, args []any) (tenants.Account, error) {
 	var account tenants.Account
 	err := s.change(ctx, op, false, func(ctx context.Context, tx bun.Tx) (err error) {
-		account, err = s.scanAccount(ctx, tx.NewRaw(query, args...))
-		return err
+		if account, err = s.scanAccount(ctx, tx.NewRaw(query, args...)); err != nil {
+			return err
+		}
+		return s.tellAccounts(ctx, tx)
 	})
 	if err != nil {
 		return tenants.Account{}, err
@@ -193,6 +195,9 @@ func (s *Store) SetLogo(ctx context.Context, account tenants.AccountID, png []by
 		result, err := tx.ExecContext(ctx, `UPDATE accounts SET logo_hash = ?, updated_at = ?now WHERE id = ?`,
 			hash, string(account))
 		if err := oneRow(result, err, tenants.ErrUnknown); err != nil {
+			return err
+		}
+		if err := s.tellAccounts(ctx, tx); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM logos WHERE account_id = ?`, string(account)); err != nil || png == nil {

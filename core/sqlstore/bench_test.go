@@ -114,3 +114,41 @@ func benchmarkClaim(b *testing.B, accounts int) {
 	b.ReportMetric(float64(took.Microseconds())/float64(b.N)/1000, "ms/claim")
 	b.ReportMetric(float64(rows)/float64(b.N), "rows/claim")
 }
+
+// BenchmarkRetain removes requests with all that a mail leaves behind. What one
+// call takes is what an accept may wait behind it.
+func BenchmarkRetain(b *testing.B) {
+	for _, batch := range []int{50, 200, 1000} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) { benchmarkRetain(b, batch) })
+	}
+}
+
+func benchmarkRetain(b *testing.B, batch int) {
+	path := filepath.Join(b.TempDir(), "bench.db")
+	store := start(b, path, nil)
+	beside := connect(b, path)
+	account := string(benchAccounts(b, beside, 1)[0])
+	beside.exec(b, "BEGIN")
+	for range batch * (b.N + 1) {
+		request, delivery := coretest.NewID(), coretest.NewID()
+		beside.exec(b, `INSERT INTO requests (account_id, id, state, address_digest, deliver, traceparent, accepted_at)
+			VALUES (?, ?, 'sent', ?, TRUE, '', 1)`, account, request, make([]byte, 32))
+		for _, id := range []string{delivery, coretest.NewID()} {
+			beside.exec(b, `INSERT INTO deliveries (account_id, id, request_id, kind, state, ready, run_at, queued_at)
+				VALUES (?, ?, ?, 'mail', 'done', FALSE, 1, 1)`, account, id, request)
+		}
+		beside.exec(b, `INSERT INTO attempts VALUES (?, ?, ?, 1, 'p', 'accepted', '', 1, 1)`, account, coretest.NewID(), delivery)
+		beside.exec(b, `INSERT INTO events VALUES (?, ?, 'n', NULL, ?, '{}', 1)`, account, coretest.NewID(), request)
+	}
+	beside.exec(b, "COMMIT")
+	b.ResetTimer()
+	began := time.Now()
+	for range b.N {
+		if removed, err := store.Retain(b.Context(), time.Hour, batch); err != nil || removed != batch {
+			b.Fatal(removed, err)
+		}
+	}
+	took := time.Since(began).Seconds()
+	b.ReportMetric(took/float64(b.N)*1000, "ms/call")
+	b.ReportMetric(float64(b.N*batch)/took, "requests/s")
+}

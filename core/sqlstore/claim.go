@@ -28,21 +28,44 @@ func (s *Store) Claim(ctx context.Context, ask core.ClaimAsk) (core.Claim, error
 		return core.Claim{Cursor: ask.Cursor}, nil
 	}
 	ask.InFlight = maps.Clone(ask.InFlight) // the caller may leave before the turn comes
-	var claim core.Claim
-	err := s.change(ctx, "claim", false, func(ctx context.Context, tx bun.Tx) (err error) {
-		claim, err = s.claim(ctx, tx, ask)
-		return err
-	})
-	if err != nil {
-		return core.Claim{}, err
+	for try := 1; ; try++ {
+		var claim leasing
+		err := s.change(ctx, "claim", false, func(ctx context.Context, tx bun.Tx) (err error) {
+			claim, err = s.claim(ctx, tx, ask)
+			return err
+		})
+		if err != nil {
+			return core.Claim{}, err
+		}
+		if !claim.skipped || len(claim.Deliveries) > 0 || try == skippedTries {
+			return claim.Claim, nil
+		}
+		select {
+		case <-ctx.Done():
+			return core.Claim{}, s.failed("claim", ctx.Err())
+		case <-time.After(skippedPause):
+		}
 	}
-	return claim, nil
 }
 
-func (s *Store) claim(ctx context.Context, tx bun.Tx, ask core.ClaimAsk) (core.Claim, error) {
+const (
+	// skippedTries and skippedPause: another replica that has rows in hand has leased
+	// them, or left them, in a moment.
+	skippedTries = 5
+	skippedPause = 3 * time.Millisecond
+)
+
+// leasing is a claim under way. skipped: there were rows that another replica had
+// in hand.
+type leasing struct {
+	core.Claim
+	skipped bool
+}
+
+func (s *Store) claim(ctx context.Context, tx bun.Tx, ask core.ClaimAsk) (leasing, error) {
 	moved, err := moveDue(ctx, tx)
 	if err != nil {
-		return core.Claim{}, err
+		return leasing{}, err
 	}
 	capped := make(map[string]bool)
 	for account, count := range ask.InFlight {
@@ -52,17 +75,17 @@ func (s *Store) claim(ctx context.Context, tx bun.Tx, ask core.ClaimAsk) (core.C
 	}
 	ring, err := visit(ctx, tx, string(ask.Cursor), ringVisits+len(capped))
 	if err != nil {
-		return core.Claim{}, err
+		return leasing{}, err
 	}
 	open := slices.DeleteFunc(slices.Clone(ring), func(account string) bool { return capped[account] })
-	claim := core.Claim{
+	claim := leasing{Claim: core.Claim{
 		Cursor: ask.Cursor,
 		Full:   moved == dueRows || len(open) >= ringVisits || len(open) < len(ring),
-	}
+	}}
 	open = open[:min(len(open), ringVisits)]
 	if len(open) > 0 {
 		if err := s.lease(ctx, tx, ask, open, &claim); err != nil {
-			return core.Claim{}, err
+			return leasing{}, err
 		}
 	}
 	claim.Next, err = nextDue(ctx, tx)
@@ -82,7 +105,7 @@ const moveDueQuery = `
 	UPDATE deliveries SET ready = TRUE WHERE (account_id, id) IN (
 		SELECT account_id, id FROM deliveries
 		WHERE state = 'queued' AND ready = FALSE AND lease IS NULL AND run_at <= ?now
-		ORDER BY run_at LIMIT ?)`
+		ORDER BY run_at LIMIT ? ?skipping)`
 
 // visit gives at most so many accounts with ready rows, in the order of the
 // ring: those after the cursor, then those up to it.
@@ -121,9 +144,9 @@ type candidate struct {
 }
 
 // lease picks rows of the accounts, leases them, and fills the claim.
-func (s *Store) lease(ctx context.Context, tx bun.Tx, ask core.ClaimAsk, accounts []string, claim *core.Claim) error {
+func (s *Store) lease(ctx context.Context, tx bun.Tx, ask core.ClaimAsk, accounts []string, claim *leasing) error {
 	each := max(1, ask.Free/len(accounts))
-	rows, err := pick(ctx, tx, accounts, each+1) // one more, to see whether any remain
+	rows, skipped, err := s.pick(ctx, tx, accounts, each+1) // one more, to see whether any remain
 	if err != nil {
 		return err
 	}
@@ -133,7 +156,8 @@ func (s *Store) lease(ctx context.Context, tx bun.Tx, ask core.ClaimAsk, account
 	}
 	chosen, cursor := share(ask, accounts, waiting, each)
 	claim.Cursor = tenants.AccountID(cursor)
-	claim.Full = claim.Full || len(rows) > len(chosen)
+	claim.Full = claim.Full || len(rows) > len(chosen) || skipped
+	claim.skipped = skipped
 	claim.Deliveries, err = s.leaseRows(ctx, tx, chosen)
 	return err
 }
@@ -170,14 +194,14 @@ func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, ea
 }
 
 // pick reads the oldest ready rows of each account in one statement.
-func pick(ctx context.Context, tx bun.Tx, accounts []string, each int) (rows []candidate, err error) {
+func pick(ctx context.Context, tx bun.Tx, accounts []string, each int) (rows []candidate, skipped bool, err error) {
 	args := make([]any, 0, 2*len(accounts))
 	for _, account := range accounts {
 		args = append(args, account, each)
 	}
 	query := strings.TrimSuffix(strings.Repeat(pickQuery+" UNION ALL ", len(accounts)), " UNION ALL ")
 	err = tx.NewRaw(query, args...).Scan(ctx, &rows)
-	return rows, err
+	return rows, false, err
 }
 
 const pickQuery = `SELECT * FROM (SELECT account_id, id FROM deliveries

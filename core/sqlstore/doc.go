@@ -1,9 +1,12 @@
-// Package sqlstore keeps the ledger, the users and the accounts in a database.
-// It implements every storage port of core and tenants on one type, Store.
+// Package sqlstore keeps the ledger, the users and the accounts in a database,
+// SQLite or PostgreSQL 13 and later. It implements every storage port of core and
+// tenants on one type, Store.
 //
 // Limits first. One SQLite file belongs to one server process: LockServer
 // refuses a second, and commands beside the server write through the file's own
-// lock. It decides nothing about recovery: what a request comes to is in the
+// lock. Of PostgreSQL any number of replicas share one; LISTEN needs a connection
+// of its own, so behind a pooler that shares connections between transactions
+// replicas hear of each other by polling only. It decides nothing about recovery: what a request comes to is in the
 // Plan, the Settlement and the Redemption that it is handed. Nothing is read
 // from the database that could build a link, and no text of an error holds a
 // value of a row.
@@ -24,6 +27,20 @@
 // a decision of its own (Resolve, Redeem, Claim and the rest): it runs in a
 // savepoint, so that one that says no takes nobody with it.
 //
+// PostgreSQL has many writers: two lanes commit accepts, a third outcomes, and a
+// decision has a transaction of its own on a connection of the pool, so it waits
+// for neither.
+//
+//	Accept ──► accepts ──┬──► INSERT; INSERT in one message ──► release
+//	                     └──► INSERT; INSERT in one message ──► release
+//	Settle ──► outcomes ────► BEGIN, rows, COMMIT ──► release
+//	others ─────────────────► BEGIN, decide, COMMIT, again after a deadlock
+//
+// Replicas that claim, reap, extend or retain at once pass over rows that another
+// has in hand (SKIP LOCKED); whoever settles or redeems waits for its row and finds
+// under the lock whether it is still there to be had. A commit that made work ready
+// is told to the other replicas after it is on disk, at most every 10 ms.
+//
 // # Work that is due
 //
 // A delivery is ready, later, leased or ended. Only ready rows are in the index
@@ -35,8 +52,15 @@
 //	         due, at a   │ └─release, reap─┘ └─settle──► later
 //	         claim       └───────────────────────────────┘
 //
+// # Budgets
+//
+// A budget is a row of limits for each of its rates, changed in the transaction
+// that resolves the request. Each rate is one statement that writes only if there
+// is one left, so the count is exact whoever else spends at the same time, and
+// what it counts stands in no column.
+//
 // # Time
 //
-// Columns that end in _at, _until or _after, and durations, are whole
-// microseconds; the clock is the database's.
+// Columns that end in _at, _until or _after, tat, and durations, are whole
+// microseconds; the clock is the database's, one value for a whole statement.
 package sqlstore

@@ -19,14 +19,19 @@ func (s *Store) Extend(ctx context.Context, leases []core.Lease) ([]core.Lease, 
 	if len(leases) == 0 {
 		return nil, nil
 	}
+	// A row that is passed over is being settled or reaped. Whether it was still held
+	// when that began is all that can be said of it now.
 	var held []string
-	query := leaseList(leases) + `
-		UPDATE deliveries SET lease_until = ?now + ? FROM s
-		WHERE deliveries.lease = s.lease AND deliveries.id = s.id RETURNING deliveries.lease`
-	args := append(leaseArgs(leases), core.LeaseLife.Microseconds())
+	extend := leaseList(leases) + `
+		UPDATE deliveries SET lease_until = ?now + ? WHERE (account_id, id) IN (` + leasedRows + ` ?skipping)`
+	look := leaseList(leases) + ` SELECT d.lease FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id`
+	args := leaseArgs(leases)
 	err := s.change(ctx, "extend_leases", false, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.ExecContext(ctx, extend, append(args, core.LeaseLife.Microseconds())...); err != nil {
+			return err
+		}
 		held = nil
-		return tx.NewRaw(query, args...).Scan(ctx, &held)
+		return tx.NewRaw(look, args...).Scan(ctx, &held)
 	})
 	if err != nil {
 		return nil, err
@@ -50,8 +55,8 @@ func (s *Store) Release(ctx context.Context, leases []core.Lease) error {
 		return nil
 	}
 	query := leaseList(leases) + `
-		UPDATE deliveries SET attempt = attempt - 1, lease = NULL, lease_until = NULL, ready = TRUE, run_at = ?now FROM s
-		WHERE deliveries.lease = s.lease AND deliveries.id = s.id`
+		UPDATE deliveries SET attempt = attempt - 1, lease = NULL, lease_until = NULL, ready = TRUE, run_at = ?now
+		WHERE (account_id, id) IN (` + leasedRows + ` ?skipping)`
 	args := leaseArgs(leases)
 	return s.change(ctx, "release_leases", true, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.ExecContext(ctx, query, args...)
@@ -64,6 +69,9 @@ func (s *Store) Release(ctx context.Context, leases []core.Lease) error {
 func leaseList(leases []core.Lease) string {
 	return `WITH s (lease, id) AS (VALUES ` + placeholders(len(leases), `(?, ?)`) + `)`
 }
+
+// leasedRows are those that leaseList names and that are still held.
+const leasedRows = `SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id`
 
 func leaseArgs(leases []core.Lease) []any {
 	args := make([]any, 0, 2*len(leases)+1)
@@ -93,7 +101,7 @@ func (s *Store) Reap(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	if len(rows) > 0 {
-		s.config.Wake()
+		s.wake(ctx)
 	}
 	return len(rows), nil
 }
@@ -112,13 +120,14 @@ const reapQuery = `
 		ended_at = CASE WHEN lost + 1 >= ? THEN ?now ELSE NULL END,
 		ready = (lost + 1 < ?),
 		run_at = ?now, lease = NULL, lease_until = NULL
-	WHERE lease IS NOT NULL AND lease_until <= ?now
+	WHERE (account_id, id) IN (
+		SELECT account_id, id FROM deliveries WHERE lease IS NOT NULL AND lease_until <= ?now ?skipping)
 	RETURNING account_id, request_id, kind, lost`
 
 const eraseQuery = `
 	UPDATE requests SET selector = NULL, seed = NULL WHERE (account_id, id) IN (
 		SELECT account_id, id FROM requests
-		WHERE seed IS NOT NULL AND expires_at <= ?now - ? ORDER BY expires_at LIMIT ?)`
+		WHERE seed IS NOT NULL AND expires_at <= ?now - ? ORDER BY expires_at LIMIT ? ?skipping)`
 
 // failQuarantined ends the requests of deliveries that lost their last lease: the
 // resolving or the mail of a request is gone, a notice has none to end.

@@ -32,16 +32,17 @@ type Migration struct {
 // there was nothing to do. A step and its mark are one transaction. Of several
 // processes one migrates and the others wait.
 func (s *Store) Migrate(ctx context.Context) (applied []string, err error) {
-	release, err := s.lockMigrations(ctx)
-	if err != nil {
-		return nil, s.failed("migrate", err)
-	}
-	defer release()
 	migrations, err := s.knownMigrations()
 	if err != nil {
 		return nil, s.failed("migrate", err)
 	}
-	migrator := migrate.NewMigrator(s.write, migrations,
+	ctx = unhurried(ctx)
+	db, release, err := s.migrating(ctx)
+	if err != nil {
+		return nil, s.failed("migrate", err)
+	}
+	defer release()
+	migrator := migrate.NewMigrator(db, migrations,
 		migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
 		migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true),
 		migrate.AfterMigration(mark))
@@ -56,6 +57,66 @@ func (s *Store) Migrate(ctx context.Context) (applied []string, err error) {
 		applied = append(applied, group.Migrations[i].String())
 	}
 	return applied, nil
+}
+
+// MigrateDown undoes the newest step, data and all, and names it; empty when
+// there is nothing to undo. It refuses while the schema has steps that this
+// version does not know.
+func (s *Store) MigrateDown(ctx context.Context) (undone string, err error) {
+	migrations, err := s.knownMigrations()
+	if err != nil {
+		return "", s.failed("migrate_down", err)
+	}
+	db, release, err := s.migrating(ctx)
+	if err != nil {
+		return "", s.failed("migrate_down", err)
+	}
+	defer release()
+	applied, err := s.appliedMigrations(ctx)
+	if err != nil || len(applied) == 0 {
+		return "", s.failed("migrate_down", err)
+	}
+	newest := slices.Max(applied)
+	known := migrations.Sorted()
+	at := slices.IndexFunc(known, func(m migrate.Migration) bool { return m.Name == newest })
+	if at < 0 {
+		return "", fmt.Errorf("migrate down: step %s is newer than this version", newest)
+	}
+	undone = known[at].String()
+	text, err := migrationFiles.ReadFile(s.migrations + "/" + undone + ".tx.down.sql")
+	if err != nil {
+		return "", s.failed("migrate_down", err)
+	}
+	err = db.RunInTx(unhurried(ctx), nil, func(ctx context.Context, tx bun.Tx) error {
+		// The text goes past bun, to which a question mark is a value.
+		if _, err := tx.Tx.ExecContext(ctx, string(text)); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM `+migrationTable+` WHERE name = ?`, newest)
+		return err
+	})
+	if err != nil {
+		return "", s.failed("migrate_down", err)
+	}
+	return undone, nil
+}
+
+// ErrSchemaBehind: the schema is older than this version needs.
+var ErrSchemaBehind = errors.New("schema is out of date: run 'passmend migrate up'")
+
+// CheckSchema gives ErrSchemaBehind when a step is missing. A schema that is newer
+// than this version will do: steps are made so that the version before them runs.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	status, err := s.MigrationStatus(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range status {
+		if !m.Applied {
+			return fmt.Errorf("check schema: %s is missing: %w", m.Name, ErrSchemaBehind)
+		}
+	}
+	return nil
 }
 
 // mark records a step inside its own transaction. The migrator does so only
@@ -106,15 +167,15 @@ func (s *Store) knownMigrations() (*migrate.Migrations, error) {
 	return migrations, nil
 }
 
-func (s *Store) lockMigrations(ctx context.Context) (release func(), err error) {
+// tryLock tries until nobody else has the lock.
+func tryLock(ctx context.Context, try func() error) error {
 	for {
-		release, err = s.lock("migrate.lock")
-		if !errors.Is(err, errHeld) {
-			return release, err
+		if err := try(); !errors.Is(err, errHeld) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-time.After(lockPause):
 		}
 	}

@@ -32,7 +32,7 @@ func (r *recorder) AfterQuery(_ context.Context, event *bun.QueryEvent) {
 
 // fullScan finds a step that reads a whole table. A scan of what the statement
 // itself lists, of the ring, or of a sub-query's few rows is none.
-var fullScan = regexp.MustCompile(`SCAN (\w+ AS )?(accounts|logos|users|api_tokens|providers|requests|deliveries|attempts|events|d|r|t|u)( |$)`)
+var fullScan = regexp.MustCompile(`SCAN (\w+ AS )?(accounts|logos|users|api_tokens|providers|requests|deliveries|attempts|events|limits|d|r|t|u)( |$)`)
 
 // scans gives the steps of a statement's plan that read a whole table.
 func scans(t *testing.T, s *Store, query string) (found []string) {
@@ -144,11 +144,15 @@ func walk(t *testing.T, s *Store) {
 	_, err = s.Reap(ctx)
 	fatal(t, err)
 	link := core.LinkSeed{Selector: core.Selector{1}, Seed: core.Seed{1}, Key: 1, CredentialVersion: 1}
-	fatal(t, s.Resolve(ctx, id, claim().LeaseOf(), core.Plan{
+	_, err = s.Resolve(ctx, id, claim().LeaseOf(), core.Plan{
 		Request: request, User: user.ID, Link: link, LinkLife: time.Hour, MaxLive: 3, Coalesce: time.Minute,
 		Mail: &core.NewDelivery{ID: core.DeliveryID(coretest.NewID())}, Event: core.Event{ID: core.EventID(coretest.NewID())},
+		Budgets: []core.Budget{{Key: make([]byte, 16), Rates: []core.Rate{{Count: 3, Per: time.Hour}}}},
+	})
+	fatal(t, err)
+	fatal(t, s.Settle(ctx, id, claim().LeaseOf(), core.Settlement{
+		State: core.DeliveryDone, Attempt: &core.Attempt{}, Event: &core.Event{ID: core.EventID(coretest.NewID())},
 	}))
-	fatal(t, s.Settle(ctx, id, claim().LeaseOf(), core.Settlement{State: core.DeliveryDone, Attempt: &core.Attempt{}}))
 	_, _, err = s.RequestBySelector(ctx, id, link.Selector)
 	fatal(t, err)
 	_, err = s.Redeem(ctx, id, core.Redemption{
@@ -156,4 +160,30 @@ func walk(t *testing.T, s *Store) {
 		Notice: core.DeliveryID(coretest.NewID()), Event: core.Event{ID: core.EventID(coretest.NewID())},
 	})
 	fatal(t, err)
+	fatal(t, s.Settle(ctx, id, claim().LeaseOf(), core.Settlement{State: core.DeliveryDone}))
+	walkBack(t, s, id, request)
+}
+
+// walkBack gives a budget back, looks back at a request that has ended, and
+// removes it.
+func walkBack(t *testing.T, s *Store, account tenants.AccountID, request core.RequestID) {
+	t.Helper()
+	for _, query := range []core.RequestQuery{{}, {AddressDigest: []byte("d")}, {Before: request}, {AddressDigest: []byte("d"), Before: request}} {
+		_, err := s.Requests(t.Context(), account, query)
+		fatal(t, err)
+	}
+	_, err := s.Deliveries(t.Context(), account, request)
+	fatal(t, err)
+	fatal(t, s.change(t.Context(), "walk", false, func(ctx context.Context, tx bun.Tx) error {
+		if err := giveBack(ctx, tx, []spending{{key: make([]byte, 16)}}); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE requests SET expires_at = 1 WHERE account_id = ?`, string(account))
+		return err
+	}))
+	removed, err := s.Retain(t.Context(), 0, 10)
+	fatal(t, err)
+	if removed != 1 {
+		t.Fatalf("%d requests were removed", removed)
+	}
 }

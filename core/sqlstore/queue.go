@@ -31,6 +31,14 @@ func newEntry[T any](value T) *entry[T] {
 	return &entry[T]{value: value, since: time.Now(), done: make(chan struct{})}
 }
 
+// of gives the queue to a lane that takes so many, nil to one that takes none.
+func (q queue[T]) of(most int) queue[T] {
+	if most == 0 {
+		return nil
+	}
+	return q
+}
+
 // offer adds an entry unless the queue is full.
 func (q queue[T]) offer(e *entry[T]) error {
 	select {

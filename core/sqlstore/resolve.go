@@ -16,32 +16,55 @@ import (
 
 // Resolve implements core.Ledger. When the user is gone by now, the request is
 // suppressed as for an unknown user; when the credential has changed since the
-// plan was made, it is superseded.
-func (s *Store) Resolve(ctx context.Context, account tenants.AccountID, lease core.Lease, plan core.Plan) error {
-	return s.change(ctx, "resolve", plan.Mail != nil, func(ctx context.Context, tx bun.Tx) error {
-		if err := endResolve(ctx, tx, account, lease, plan.Request); err != nil {
-			return err
-		}
-		if plan.Suppress != "" {
-			return endRequest(ctx, tx, account, plan.Request, core.StateSuppressed, plan.Suppress)
-		}
-		var version int64
-		err := tx.NewRaw(`SELECT credential_version FROM users WHERE account_id = ? AND id = ? ?locking`,
-			string(account), string(plan.User)).Scan(ctx, &version)
-		if errors.Is(err, sql.ErrNoRows) {
-			return endRequest(ctx, tx, account, plan.Request, core.StateSuppressed, core.ReasonUnknownUser)
-		}
+// plan was made, it is superseded. The budgets are spent for whatever leaves the
+// house: a superseded request's event does, too.
+func (s *Store) Resolve(ctx context.Context, account tenants.AccountID, lease core.Lease, plan core.Plan) (core.Standing, error) {
+	var standing core.Standing
+	err := s.change(ctx, "resolve", plan.Mail != nil, func(ctx context.Context, tx bun.Tx) error {
+		err := endResolve(ctx, tx, account, lease, plan.Request)
 		if err != nil {
 			return err
 		}
-		if err := insertEvent(ctx, tx, account, plan.Event); err != nil {
-			return err
-		}
-		if version != plan.Link.CredentialVersion {
-			return endRequest(ctx, tx, account, plan.Request, core.StateSuperseded, "")
-		}
-		return link(ctx, tx, account, plan)
+		standing, err = carryOut(ctx, tx, account, plan)
+		return err
 	})
+	if err != nil {
+		return core.Standing{}, err
+	}
+	return standing, nil
+}
+
+// carryOut brings the request to where the plan and the rows have it.
+func carryOut(ctx context.Context, tx bun.Tx, account tenants.AccountID, plan core.Plan) (core.Standing, error) {
+	end := func(state core.RequestState, reason core.Reason) (core.Standing, error) {
+		return core.Standing{State: state, Reason: reason}, endRequest(ctx, tx, account, plan.Request, state, reason)
+	}
+	if plan.Suppress != "" {
+		return end(core.StateSuppressed, plan.Suppress)
+	}
+	var version int64
+	err := tx.NewRaw(`SELECT credential_version FROM users WHERE account_id = ? AND id = ? ?locking`,
+		string(account), string(plan.User)).Scan(ctx, &version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return end(core.StateSuppressed, core.ReasonUnknownUser)
+	}
+	if err != nil {
+		return core.Standing{}, err
+	}
+	usedUp, err := spendBudgets(ctx, tx, plan.Budgets)
+	if err != nil {
+		return core.Standing{}, err
+	}
+	if usedUp != "" {
+		return end(core.StateSuppressed, usedUp)
+	}
+	if err := insertEvent(ctx, tx, account, plan.Event); err != nil {
+		return core.Standing{}, err
+	}
+	if version != plan.Link.CredentialVersion {
+		return end(core.StateSuperseded, "")
+	}
+	return link(ctx, tx, account, plan)
 }
 
 // endResolve ends the resolve delivery if the lease still holds it.
@@ -63,14 +86,14 @@ func endResolve(ctx context.Context, tx bun.Tx, account tenants.AccountID, lease
 
 // link gives the request its own link, or the newest live one of the user, and
 // queues the mail.
-func link(ctx context.Context, tx bun.Tx, account tenants.AccountID, plan core.Plan) error {
+func link(ctx context.Context, tx bun.Tx, account tenants.AccountID, plan core.Plan) (core.Standing, error) {
 	again, err := liveLink(ctx, tx, account, plan)
 	if err != nil {
-		return err
+		return core.Standing{}, err
 	}
-	state := core.StateSent
+	standing := core.Standing{State: core.StateSent, Repeated: again != nil}
 	if plan.Mail != nil {
-		state = core.StatePending
+		standing.State = core.StatePending
 	}
 	seed := []any{nil, nil, nil, nil, nil}
 	if again == nil {
@@ -87,17 +110,17 @@ func link(ctx context.Context, tx bun.Tx, account tenants.AccountID, plan core.P
 			address_sealed = CASE WHEN ? THEN address_sealed ELSE NULL END
 		WHERE account_id = ? AND id = ? AND state = 'pending'
 		RETURNING expires_at`,
-		append(seed, string(plan.User), expiry(again, plan), string(state), plan.Mail != nil,
+		append(seed, string(plan.User), expiry(again, plan), string(standing.State), plan.Mail != nil,
 			string(account), string(plan.Request))...).Scan(ctx, &expires)
 	if err != nil || plan.Mail == nil {
-		return err
+		return standing, err
 	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO deliveries (account_id, id, request_id, user_id, kind, state, ready, run_at, not_after, queued_at)
 		VALUES (?, ?, ?, ?, 'mail', 'queued', TRUE, ?now, ?, ?now)`,
 		string(account), string(plan.Mail.ID), string(plan.Request), string(plan.User),
 		expires-plan.Mail.Margin.Microseconds())
-	return err
+	return standing, err
 }
 
 func expiry(again *liveRow, plan core.Plan) schema.QueryWithArgs {
@@ -143,10 +166,21 @@ func insertEvent(ctx context.Context, tx bun.Tx, account tenants.AccountID, even
 	if event.ID == "" {
 		return nil
 	}
+	return insertEvents(ctx, tx, eventArgs(account, event))
+}
+
+func eventArgs(account tenants.AccountID, event core.Event) []any {
+	return []any{string(account), string(event.ID), string(event.Name), null(event.User), null(event.Request), object(event.Facts)}
+}
+
+// insertEvents records events; args are the eventArgs of each.
+func insertEvents(ctx context.Context, tx bun.Tx, args []any) error {
+	if len(args) == 0 {
+		return nil
+	}
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO events (account_id, id, name, user_id, request_id, facts, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?now)`,
-		string(account), string(event.ID), string(event.Name), null(event.User), null(event.Request), object(event.Facts))
+		VALUES `+placeholders(len(args)/6, `(?, ?, ?, ?, ?, ?, ?now)`), args...)
 	return err
 }
 

@@ -19,6 +19,14 @@ type outcome struct {
 
 func (o outcome) requeues() bool { return o.settlement.State == core.DeliveryQueued }
 
+// givenBack is how many attempts a settlement gives back.
+func (o outcome) givenBack() int {
+	if o.requeues() && o.settlement.Snoozed {
+		return 1
+	}
+	return 0
+}
+
 // Settle implements core.Ledger.
 func (s *Store) Settle(ctx context.Context, account tenants.AccountID, lease core.Lease, settlement core.Settlement) error {
 	w := s.writer.Load()
@@ -68,19 +76,20 @@ type settledRow struct {
 }
 
 func settleRound(ctx context.Context, tx bun.Tx, entries []*entry[outcome]) error {
-	args := make([]any, 0, 8*len(entries))
+	args := make([]any, 0, 9*len(entries))
 	for _, e := range entries {
 		o := e.value
 		args = append(args, string(o.account), string(o.lease.Delivery), string(o.lease.ID), string(o.settlement.State),
-			string(o.settlement.Reason), o.settlement.Delay.Microseconds(), o.settlement.Provider, o.settlement.MessageID)
+			string(o.settlement.Reason), o.settlement.Delay.Microseconds(), o.settlement.Provider, o.settlement.MessageID, o.givenBack())
 	}
 	var rows []settledRow
 	err := tx.NewRaw(`
-		WITH s (account_id, id, lease, state, reason, delay, provider, message_id) AS (
-			VALUES `+placeholders(len(entries), `(?, ?, ?, ?, ?, ?, ?, ?)`)+`)
+		WITH s (account_id, id, lease, state, reason, delay, provider, message_id, given_back) AS (
+			VALUES `+placeholders(len(entries), `(?, ?, ?, ?, ?, ?, ?, ?, ?)`)+`)
 		UPDATE deliveries SET
 			state = s.state,
 			reason = s.reason,
+			attempt = deliveries.attempt - s.given_back,
 			ready = (s.state = 'queued' AND s.delay <= 0),
 			run_at = CASE WHEN s.state = 'queued' THEN ?now + s.delay ELSE deliveries.run_at END,
 			provider = CASE WHEN s.state = 'queued' THEN s.provider ELSE deliveries.provider END,
@@ -99,7 +108,7 @@ func settleRound(ctx context.Context, tx bun.Tx, entries []*entry[outcome]) erro
 	for _, row := range rows {
 		settled[row.AccountID+row.ID] = row
 	}
-	var attempts, ends []any
+	var attempts, events, ends []any
 	for _, e := range entries {
 		o := e.value
 		row, held := settled[string(o.account)+string(o.lease.Delivery)]
@@ -111,11 +120,17 @@ func settleRound(ctx context.Context, tx bun.Tx, entries []*entry[outcome]) erro
 			attempts = append(attempts, row.AccountID, o.attempt, row.ID, row.Attempt,
 				a.Provider, a.Outcome, a.Detail, a.Duration.Microseconds())
 		}
+		if event := o.settlement.Event; event != nil && event.ID != "" {
+			events = append(events, eventArgs(o.account, *event)...)
+		}
 		if state, reason := requestEnd(core.Kind(row.Kind), o.settlement); state != "" {
 			ends = append(ends, row.AccountID, row.RequestID, string(state), string(reason))
 		}
 	}
 	if err := insertAttempts(ctx, tx, attempts); err != nil {
+		return err
+	}
+	if err := insertEvents(ctx, tx, events); err != nil {
 		return err
 	}
 	return endRequests(ctx, tx, ends)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
@@ -19,34 +20,56 @@ import (
 
 // engine is what one kind of database does in its own way. Whatever is not here
 // is one query text for every engine. Query texts may use ?now, the database's
-// clock, and ?locking, the end of a SELECT whose rows must not change before the
-// transaction ends.
+// clock; ?locking, the end of a SELECT whose rows must not change before the
+// transaction ends; and ?skipping, the same for one that passes over rows which
+// another transaction holds.
 type engine struct {
 	write *bun.DB
 	read  *bun.DB
+	// lanes are the goroutines of group commit.
+	lanes []lane
+	// atOnce: several statements in one message are one transaction.
+	atOnce bool
+	// patience bounds one group commit; 0: the database does so itself.
+	patience time.Duration
 	// migrations is the folder of the engine's own files.
 	migrations string
 	// tables selects the names of the tables that are there.
 	tables string
 	// fault sorts an error of the driver by its code.
 	fault func(error) fault
-	// version changes when anybody but write has changed the database.
-	version func(ctx context.Context) (int64, error)
-	// lock holds a lock of that name on the database until release, or until the
-	// process ends. errHeld when another process has it.
-	lock func(name string) (release func(), err error)
+	// pick reads the oldest ready rows of each account, and says whether it passed
+	// over some that another replica is about to lease.
+	pick func(ctx context.Context, tx bun.Tx, accounts []string, most int) (rows []candidate, skipped bool, err error)
+	// watch is Store.Watch.
+	watch func(s *Store, ctx context.Context, changed func())
+	// announce tells other processes that work is ready; announcing lets it do so in
+	// the background until ctx ends. nil: there are none that work.
+	announce   func(ctx context.Context)
+	announcing func(ctx context.Context)
+	// tell tells other processes, with the commit, that an account has changed; nil:
+	// they see it by themselves.
+	tell func(ctx context.Context, tx bun.Tx) error
+	// lockServer makes this process the one server until release, or until it ends;
+	// errHeld when another is. nil: any number may serve.
+	lockServer func() (release func(), err error)
+	// migrating gives what the schema is changed with, to one process at a time; the
+	// others wait.
+	migrating func(ctx context.Context) (db *bun.DB, release func(), err error)
+	close     func() error
 }
 
 // fault is the sort of a database error.
 type fault int
 
 const (
-	faultNone    fault = iota // no error of the database
-	faultUnique               // a unique index other than the primary key
-	faultPrimary              // the primary key
-	faultForeign              // a row that must exist does not
-	faultRow                  // the row's values otherwise
-	faultEngine               // locked, full, broken, out of reach: any row would fail
+	faultNone     fault = iota // no error of the database
+	faultUnique                // a unique index other than the primary key
+	faultPrimary               // the primary key
+	faultForeign               // a row that must exist does not
+	faultRow                   // the row's values otherwise
+	faultConflict              // another transaction was in the way: the same again may succeed
+	faultEngine                // locked, full, broken, out of reach: any row would fail
 )
 
 // ofRow says whether another row might succeed.
@@ -64,6 +87,10 @@ const (
 	// sqliteBusy is the wait for another process's transaction, in milliseconds.
 	sqliteBusy = "5000"
 )
+
+// sqliteLanes: there is one writer. A full batch of rows takes about as long as
+// the disk does; turns are dearer.
+var sqliteLanes = []lane{{accepts: 64, outcomes: 64, turns: 16}}
 
 func openSQLite(path string) (engine, error) {
 	path, err := makeFile(path)
@@ -85,13 +112,18 @@ func openSQLite(path string) (engine, error) {
 	}
 	return engine{
 		write: write, read: read, fault: sqliteFault,
+		lanes:      sqliteLanes,
 		migrations: "migrations/sqlite",
 		tables:     `SELECT name FROM sqlite_master WHERE type = 'table'`,
-		version: func(ctx context.Context) (version int64, err error) {
-			err = write.QueryRowContext(ctx, "PRAGMA data_version").Scan(&version)
-			return version, err
+		pick:       pick,
+		watch:      (*Store).watchVersion,
+		lockServer: func() (func(), error) { return lockFile(path + ".lock") },
+		migrating: func(ctx context.Context) (*bun.DB, func(), error) {
+			var release func()
+			err := tryLock(ctx, func() (err error) { release, err = lockFile(path + ".migrate.lock"); return err })
+			return write, release, err
 		},
-		lock: func(name string) (func(), error) { return lockFile(path + "." + name) },
+		close: func() error { return errors.Join(read.Close(), write.Close()) },
 	}, nil
 }
 
@@ -113,7 +145,8 @@ func sqliteDB(path string, connections int, options url.Values) (*bun.DB, error)
 	db.SetConnMaxIdleTime(0)
 	return bun.NewDB(db, sqlitedialect.New()).
 		WithNamedArg("now", bun.Safe(sqliteNow)).
-		WithNamedArg("locking", bun.Safe("")), nil
+		WithNamedArg("locking", bun.Safe("")).
+		WithNamedArg("skipping", bun.Safe("")), nil
 }
 
 // makeFile makes the file where there is none, for its owner only, and gives its

@@ -20,6 +20,7 @@ import (
 var (
 	_ core.Inbox        = (*Store)(nil)
 	_ core.Ledger       = (*Store)(nil)
+	_ core.Timelines    = (*Store)(nil)
 	_ core.Redemptions  = (*Store)(nil)
 	_ core.Users        = (*Store)(nil)
 	_ core.APITokens    = (*Store)(nil)
@@ -45,8 +46,13 @@ type Observer interface {
 
 // Config says where the database is and whom to tell.
 type Config struct {
-	// URL names the database: sqlite://PATH, with a path relative or absolute.
+	// URL names the database: sqlite://PATH, with a path relative or absolute, or
+	// postgres://USER:PASSWORD@HOST:PORT/NAME?OPTION=VALUE with the options of libpq,
+	// and pool_max_conns, by default four for each processor and at least 8.
 	URL string
+	// AllowUnsafeDurability lets Open take a PostgreSQL that may lose what it has
+	// committed.
+	AllowUnsafeDurability bool
 	// Logger takes what happens outside of a call; nil: nothing is logged.
 	Logger *slog.Logger
 	// NewID gives a new UUIDv7 in canonical form.
@@ -105,19 +111,31 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	scheme, path, found := strings.Cut(config.URL, "://")
-	if !found || scheme != "sqlite" || path == "" {
-		return nil, errors.New("database URL: must be sqlite://PATH, as sqlite:///var/lib/passmend/passmend.db")
-	}
-	engine, err := openSQLite(path)
+	engine, err := openEngine(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, err
 	}
 	s := &Store{engine: engine, config: config, accounts: make(chan struct{}, 1)}
 	if err := s.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
 	}
 	return s, nil
+}
+
+func openEngine(ctx context.Context, config Config) (engine engine, err error) {
+	scheme, rest, _ := strings.Cut(config.URL, "://")
+	switch {
+	case scheme == "sqlite" && rest != "":
+		engine, err = openSQLite(rest)
+	case (scheme == "postgres" || scheme == "postgresql") && rest != "":
+		engine, err = openPostgres(ctx, config)
+	default:
+		return engine, errors.New("database URL: must be sqlite://PATH, as sqlite:///var/lib/passmend/passmend.db, or postgres://USER@HOST/NAME")
+	}
+	if err != nil {
+		return engine, fmt.Errorf("open database: %w", err)
+	}
+	return engine, nil
 }
 
 // Ping says whether the database answers.
@@ -130,7 +148,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // Close lets the database go. Stop comes first.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+func (s *Store) Close() error { return s.close() }
 
 // failed wraps the error of an operation and tells the observer when it was the
 // database's.
@@ -144,17 +162,48 @@ func (s *Store) failed(op string, err error) error {
 	return fmt.Errorf("%s: %w", strings.ReplaceAll(op, "_", " "), err)
 }
 
-// change runs a decision that writes: as a turn of the writer when there is one,
-// else in a transaction of its own. Inside, only tx may be used. run may be
-// called again when a commit it shared was broken by another's row.
+// change runs a decision that writes: as a turn of the writer when there is one
+// that takes turns, else in a transaction of its own. Inside, only tx may be used.
+// run may be called again when its transaction could not be committed for reasons
+// of others.
 func (s *Store) change(ctx context.Context, op string, wake bool, run func(ctx context.Context, tx bun.Tx) error) error {
-	var err error
-	if w := s.writer.Load(); w != nil {
-		err = w.turn(ctx, turn{run: run, wake: wake})
-	} else if err = s.write.RunInTx(ctx, nil, run); err == nil && wake {
-		s.config.Wake()
+	w := s.writer.Load()
+	if w != nil && w.takesTurns {
+		return s.failed(op, w.turn(ctx, turn{run: run, wake: wake}))
 	}
-	return s.failed(op, err)
+	began := time.Now()
+	err := s.again(func() error { return s.write.RunInTx(ctx, nil, run) })
+	if err != nil {
+		return s.failed(op, err)
+	}
+	if wake {
+		s.wake(ctx)
+	}
+	if w != nil {
+		s.config.Observer.Commit("turn", 1, 0, time.Since(began))
+	}
+	return nil
+}
+
+// conflictTries is how often a transaction is tried that others were in the way of.
+const conflictTries = 4
+
+// again tries a transaction until others are not in its way, but not for ever.
+func (s *Store) again(try func() error) (err error) {
+	for range conflictTries {
+		if err = try(); s.fault(err) != faultConflict {
+			return err
+		}
+	}
+	return err
+}
+
+// wake tells this process's worker, and the other processes', that work is ready.
+func (s *Store) wake(ctx context.Context) {
+	s.config.Wake()
+	if s.announce != nil {
+		s.announce(ctx)
+	}
 }
 
 // stamp turns a column's microseconds into a time; NULL and 0 are the zero time.

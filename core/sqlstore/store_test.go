@@ -443,7 +443,7 @@ func canary(t *testing.T, store *sqlstore.Store, account tenants.AccountID, n in
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = store.Resolve(t.Context(), account, claim.Deliveries[0].LeaseOf(), core.Plan{
+	_, err = store.Resolve(t.Context(), account, claim.Deliveries[0].LeaseOf(), core.Plan{
 		Request: request.ID, User: user.ID, Link: link, LinkLife: time.Hour, MaxLive: 3,
 		Mail: &core.NewDelivery{ID: core.DeliveryID(coretest.NewID())},
 	})

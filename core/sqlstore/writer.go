@@ -5,21 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/uptrace/bun"
 )
 
-// How much one commit takes of each queue. A full batch of rows takes about as
-// long as the disk does; turns are dearer.
-const (
-	acceptsPerCommit  = 64
-	outcomesPerCommit = 64
-	turnsPerCommit    = 16
-	// waitingRoom is how many outcomes and turns may queue before their callers
-	// wait to be let in.
-	waitingRoom = 256
-)
+// waitingRoom is how many outcomes and turns may queue before their callers wait
+// to be let in.
+const waitingRoom = 256
+
+// lane is one goroutine of group commit: the most of each kind that one of its
+// commits holds, 0 for what it leaves to other lanes.
+type lane struct {
+	accepts, outcomes, turns int
+}
 
 // turn is a decision that shares a commit with others but not their fate.
 type turn struct {
@@ -27,15 +27,16 @@ type turn struct {
 	wake bool
 }
 
-// writer owns the goroutine that commits.
+// writer owns the goroutines that commit.
 type writer struct {
-	store    *Store
-	accepts  queue[accept]
-	outcomes queue[outcome]
-	turns    queue[turn]
-	closing  chan struct{} // closed by Stop: take no more, finish what waits
-	stopped  chan struct{} // closed by the goroutine at its end
-	cancel   context.CancelFunc
+	store      *Store
+	accepts    queue[accept]
+	outcomes   queue[outcome]
+	turns      queue[turn]
+	takesTurns bool          // else decisions do not wait here
+	closing    chan struct{} // closed by Stop: take no more, finish what waits
+	stopped    chan struct{} // closed when the last goroutine has ended
+	cancel     context.CancelFunc
 }
 
 // batch is what goes into one commit.
@@ -66,9 +67,29 @@ func (s *Store) Start(ctx context.Context) error {
 		stopped:  make(chan struct{}),
 		cancel:   cancel,
 	}
-	go w.loop(run)
+	for _, l := range s.lanes {
+		w.takesTurns = w.takesTurns || l.turns > 0
+	}
+	go w.run(run)
 	s.writer.Store(w)
 	return nil
+}
+
+// run runs the lanes, and what they announce, until the last has ended.
+func (w *writer) run(ctx context.Context) {
+	defer close(w.stopped)
+	var lanes, background sync.WaitGroup
+	announcing, stop := context.WithCancel(ctx)
+	defer stop()
+	if w.store.announcing != nil {
+		background.Go(func() { w.store.announcing(announcing) })
+	}
+	for _, l := range w.store.lanes {
+		lanes.Go(func() { w.loop(ctx, l) })
+	}
+	lanes.Wait()
+	stop()
+	background.Wait()
 }
 
 // Stop commits what waits and ends group commit. When ctx ends first, what is
@@ -100,10 +121,9 @@ func (w *writer) turn(ctx context.Context, t turn) error {
 	return e.wait(ctx, w.stopped)
 }
 
-func (w *writer) loop(ctx context.Context) {
-	defer close(w.stopped)
+func (w *writer) loop(ctx context.Context, l lane) {
 	for ctx.Err() == nil {
-		b := w.gather()
+		b := w.gather(l)
 		if b.size() == 0 {
 			return
 		}
@@ -113,29 +133,30 @@ func (w *writer) loop(ctx context.Context) {
 
 // gather waits for the first entry and takes what else is there. An empty batch
 // means the end.
-func (w *writer) gather() (b batch) {
+func (w *writer) gather(l lane) (b batch) {
+	accepts, outcomes, turns := w.accepts.of(l.accepts), w.outcomes.of(l.outcomes), w.turns.of(l.turns)
 	select {
-	case e := <-w.accepts:
+	case e := <-accepts:
 		b.accepts = append(b.accepts, e)
-	case e := <-w.outcomes:
+	case e := <-outcomes:
 		b.outcomes = append(b.outcomes, e)
-	case e := <-w.turns:
+	case e := <-turns:
 		b.turns = append(b.turns, e)
 	case <-w.closing:
 	}
 	// The callers that the last commit released are runnable and about to come
 	// back; letting them run first is no linger and makes one batch of two.
 	runtime.Gosched()
-	b.accepts = w.accepts.take(b.accepts, acceptsPerCommit)
-	b.outcomes = w.outcomes.take(b.outcomes, outcomesPerCommit)
-	b.turns = w.turns.take(b.turns, turnsPerCommit)
+	b.accepts = accepts.take(b.accepts, l.accepts)
+	b.outcomes = outcomes.take(b.outcomes, l.outcomes)
+	b.turns = turns.take(b.turns, l.turns)
 	return b
 }
 
 // commit writes the batch and releases its callers. When one row may have broken
 // it for all, everything is tried again alone, until the database itself fails.
 func (w *writer) commit(ctx context.Context, b batch) {
-	err := w.try(ctx, b)
+	err := w.store.again(func() error { return w.try(ctx, b) })
 	if err == nil || b.size() == 1 || !w.store.fault(err).ofRow() {
 		b.release(err)
 		return
@@ -143,7 +164,7 @@ func (w *writer) commit(ctx context.Context, b batch) {
 	err = nil
 	for _, single := range b.singles() {
 		if err == nil || w.store.fault(err).ofRow() {
-			err = w.try(ctx, single)
+			err = w.store.again(func() error { return w.try(ctx, single) })
 		}
 		single.release(err)
 	}
@@ -151,9 +172,34 @@ func (w *writer) commit(ctx context.Context, b batch) {
 
 // try writes the batch in one transaction.
 func (w *writer) try(ctx context.Context, b batch) error {
+	if patience := w.store.patience; patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
 	began := time.Now()
 	wake := len(b.accepts) > 0
-	err := w.store.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	if err := w.write(ctx, b); err != nil {
+		return err
+	}
+	for _, e := range b.outcomes {
+		wake = wake || e.err == nil && e.value.requeues()
+	}
+	for _, e := range b.turns {
+		wake = wake || e.err == nil && e.value.wake
+	}
+	if wake {
+		w.store.wake(ctx)
+	}
+	b.observe(w.store.config.Observer, began)
+	return nil
+}
+
+func (w *writer) write(ctx context.Context, b batch) error {
+	if w.store.atOnce && len(b.accepts) == b.size() {
+		return insertAcceptsAtOnce(ctx, w.store.write, b.accepts)
+	}
+	return w.store.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		if err := insertAccepts(ctx, tx, b.accepts); err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
@@ -167,20 +213,6 @@ func (w *writer) try(ctx context.Context, b batch) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, e := range b.outcomes {
-		wake = wake || e.err == nil && e.value.requeues()
-	}
-	for _, e := range b.turns {
-		wake = wake || e.err == nil && e.value.wake
-	}
-	if wake {
-		w.store.config.Wake()
-	}
-	b.observe(w.store.config.Observer, began)
-	return nil
 }
 
 // takeTurn runs a turn inside the shared transaction. Its own refusal stays in the

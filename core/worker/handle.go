@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/passmend/passmend/core"
 )
@@ -18,30 +19,73 @@ const (
 	outcomeFenced    = "fenced"
 )
 
+const (
+	// writeTimeout bounds one try to write an outcome; it is not cut short by the end
+	// of the work.
+	writeTimeout = 5 * time.Second
+	// writeFor is how long an outcome is kept for a database that is away: what was
+	// sent and not written is sent again.
+	writeFor = core.LeaseLife
+)
+
 // handle does the work of one delivery and settles it under its lease. Work that
 // could not even be tried is queued again; if that cannot be written either, the
 // lease lapses and the reaper counts it.
 func (w *Worker) handle(ctx context.Context, delivery core.Delivery) string {
 	settlement, err := w.do(ctx, delivery)
-	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-	defer cancel()
-	if err != nil && !errors.Is(err, core.ErrLeaseLost) {
-		w.c.Logger.ErrorContext(ctx, "delivery could not be tried", slog.String("delivery", string(delivery.ID)), slog.Any("error", err))
-		settlement, err = untried(delivery), nil
-	}
-	if err == nil && settlement != nil {
-		err = w.c.Ledger.Settle(write, delivery.Account, delivery.LeaseOf(), *settlement)
-	}
 	switch {
+	case errors.Is(err, core.ErrLeaseLost):
+		return outcomeFenced
+	case err != nil && ctx.Err() != nil:
+		w.release(ctx, []core.Delivery{delivery})
+		return outcomeRetry
+	case err != nil:
+		w.c.Logger.ErrorContext(ctx, "delivery could not be tried", slog.String("delivery", string(delivery.ID)), slog.Any("error", err))
+		settlement = untried(delivery)
+	case settlement == nil:
+		return outcomeOK
+	}
+	switch err := w.settle(ctx, delivery, *settlement); {
 	case errors.Is(err, core.ErrLeaseLost):
 		return outcomeFenced
 	case err != nil:
 		w.c.Logger.ErrorContext(ctx, "outcome could not be written", slog.String("delivery", string(delivery.ID)), slog.Any("error", err))
 		return outcomeUnknown
-	case settlement == nil:
-		return outcomeOK
-	default:
-		return outcome(*settlement)
+	}
+	return outcome(*settlement)
+}
+
+// settle writes an outcome, again and again while the database is away and the
+// work is not cancelled, which the end of the lease does. A write that was done
+// and not heard of shows as a lost lease.
+func (w *Worker) settle(ctx context.Context, delivery core.Delivery, settlement core.Settlement) error {
+	var tries backoff
+	for began := time.Now(); ; {
+		err := func() error {
+			write, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+			defer cancel()
+			return w.c.Ledger.Settle(write, delivery.Account, delivery.LeaseOf(), settlement)
+		}()
+		if err == nil || errors.Is(err, core.ErrLeaseLost) || time.Since(began) > writeFor || !pause(ctx, tries.next()) {
+			return err
+		}
+	}
+}
+
+// release gives deliveries back that were not tried, their attempt uncounted. One
+// that cannot be given back lapses.
+func (w *Worker) release(ctx context.Context, deliveries []core.Delivery) {
+	if len(deliveries) == 0 {
+		return
+	}
+	leases := make([]core.Lease, len(deliveries))
+	for i, delivery := range deliveries {
+		leases[i] = delivery.LeaseOf()
+	}
+	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	if err := w.c.Queue.Release(write, leases); err != nil {
+		w.c.Logger.ErrorContext(ctx, "deliveries could not be given back", slog.Int("deliveries", len(leases)), slog.Any("error", err))
 	}
 }
 
@@ -70,7 +114,8 @@ func (w *Worker) do(ctx context.Context, delivery core.Delivery) (settlement *co
 		if err != nil {
 			return nil, err
 		}
-		return nil, w.c.Ledger.Resolve(ctx, delivery.Account, delivery.LeaseOf(), plan)
+		_, err = w.c.Ledger.Resolve(ctx, delivery.Account, delivery.LeaseOf(), plan)
+		return nil, err
 	case core.KindMail, core.KindNotice:
 		settled, err := w.c.Dispatcher.Dispatch(ctx, delivery)
 		return &settled, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,12 +17,13 @@ import (
 type Queue interface {
 	Claim(ctx context.Context, ask core.ClaimAsk) (core.Claim, error)
 	Extend(ctx context.Context, leases []core.Lease) (lost []core.Lease, err error)
+	Release(ctx context.Context, leases []core.Lease) error
 	Reap(ctx context.Context) (int, error)
 }
 
 // Ledger is where outcomes go.
 type Ledger interface {
-	Resolve(ctx context.Context, account tenants.AccountID, lease core.Lease, plan core.Plan) error
+	Resolve(ctx context.Context, account tenants.AccountID, lease core.Lease, plan core.Plan) (core.Standing, error)
 	Settle(ctx context.Context, account tenants.AccountID, lease core.Lease, settlement core.Settlement) error
 }
 
@@ -50,6 +52,13 @@ type Config struct {
 	Reaped     func(n int)   // told how many leases had lapsed; may be nil
 	Slots      int           // deliveries under way at once; 0 means 128
 	Poll       time.Duration // longest wait between claims; 0 means 1 s
+	// Retention is how long an ended request is kept; 0: for ever.
+	Retention time.Duration
+	// Retain removes what ended longer ago than age, at most batch requests, and says
+	// how many; core.System's does. Needed with a Retention.
+	Retain func(ctx context.Context, age time.Duration, batch int) (int, error)
+	// Retained is told how many requests a batch removed; may be nil.
+	Retained func(n int)
 }
 
 const (
@@ -57,18 +66,26 @@ const (
 	defaultPoll    = time.Second
 	heartbeatEvery = 15 * time.Second
 	reapEvery      = 5 * time.Second
-	// settleTimeout bounds the write of an outcome after the work was cancelled.
-	settleTimeout = 5 * time.Second
-	// retryClaim is the wait after a claim that failed: the database is away.
-	retryClaim = time.Second
+	retainEvery    = time.Minute
+	retainBatch    = 500
+	retainPause    = 100 * time.Millisecond
+	// heldFor is how long after it was last heard of a lease counts as ours: what
+	// clocks and the network add must not make it two workers'.
+	heldFor = core.LeaseLife - 5*time.Second
+	// extendTimeout leaves room for several tries before heldFor is over.
+	extendTimeout = 5 * time.Second
+	extendAtOnce  = 500
+	reapTimeout   = 30 * time.Second
 )
 
 func (c *Config) validate() error {
 	switch {
 	case c.Queue == nil, c.Ledger == nil, c.Resolver == nil, c.Dispatcher == nil, c.Logger == nil:
 		return errors.New("worker: Queue, Ledger, Resolver, Dispatcher and Logger are needed")
-	case c.Slots < 0 || c.Poll < 0:
-		return errors.New("worker: Slots and Poll must not be negative")
+	case c.Slots < 0 || c.Poll < 0 || c.Retention < 0:
+		return errors.New("worker: Slots, Poll and Retention must not be negative")
+	case c.Retention > 0 && c.Retain == nil:
+		return errors.New("worker: a Retention needs Retain")
 	}
 	if c.Slots == 0 {
 		c.Slots = defaultSlots
@@ -82,6 +99,9 @@ func (c *Config) validate() error {
 	if c.Reaped == nil {
 		c.Reaped = func(int) {}
 	}
+	if c.Retained == nil {
+		c.Retained = func(int) {}
+	}
 	return nil
 }
 
@@ -89,21 +109,24 @@ func (c *Config) validate() error {
 type Worker struct {
 	c    Config
 	wake chan struct{} // capacity 1: a signal that is already waiting is enough
-	free chan struct{} // capacity 1: a slot was given back
+	free chan struct{} // capacity 1: slots were given back since the last claim
 
 	mu      sync.Mutex
 	running map[core.Lease]running
+	freed   int // slots given back since the last claim
 
 	stopping context.CancelFunc // ends claiming
 	cancel   context.CancelFunc // ends the work itself
-	loops    sync.WaitGroup     // claimer and reaper
+	loops    sync.WaitGroup     // claimer, reaper and retainer
 	keeping  sync.WaitGroup     // keeper: outlives the claimer, while work is under way
 	work     sync.WaitGroup
 }
 
+// running is a delivery under way.
 type running struct {
 	account tenants.AccountID
 	cancel  context.CancelFunc
+	lapse   *time.Timer // cancels when the lease may be somebody else's
 }
 
 // New gives a Worker that does nothing until Start.
@@ -119,29 +142,38 @@ func New(c Config) (*Worker, error) {
 	}, nil
 }
 
-// Wake says that work may be ready. It never blocks.
+// Wake says that work may be ready. It never blocks; many are as good as one.
 func (w *Worker) Wake() { signal(w.wake) }
 
-// Start begins to claim. The end of ctx does not stop it: Stop does.
+// Start begins to claim, once. The end of ctx does not stop it: Stop does.
 func (w *Worker) Start(ctx context.Context) error {
+	if w.cancel != nil {
+		return errors.New("worker: already started")
+	}
 	base := context.WithoutCancel(ctx)
 	work, cancel := context.WithCancel(base)
 	claiming, stopping := context.WithCancel(work)
 	w.cancel, w.stopping = cancel, stopping
-	w.loops.Go(func() { w.claimLoop(claiming, work) })
-	w.loops.Go(func() { w.reap(claiming); every(claiming, reapEvery, w.reap) })
-	w.keeping.Go(func() { every(work, heartbeatEvery, w.keep) })
+	claimer := &claimer{w: w, outage: outage{logger: w.c.Logger, work: "claim"}}
+	w.loops.Go(func() { claimer.run(claiming, work) })
+	w.loops.Go(func() { w.repeat(claiming, "reap", 0, reapEvery, w.reap) })
+	if w.c.Retention > 0 {
+		w.loops.Go(func() { w.repeat(claiming, "retain", retainEvery, retainEvery, w.retain) })
+	}
+	w.keeping.Go(func() { w.repeat(work, "extend", heartbeatEvery, heartbeatEvery, w.keep) })
 	return nil
 }
 
 // Stop claims no more and waits for the work under way. When ctx ends first, that
-// work is cancelled, settled as far as it came, and waited for; ctx's error comes
-// back.
+// work is cancelled and waited for: what had come to an outcome is settled, what
+// was not tried yet is given back; ctx's error comes back.
 func (w *Worker) Stop(ctx context.Context) error {
+	if w.cancel == nil {
+		return nil
+	}
 	w.stopping()
-	w.loops.Wait()
 	done := make(chan struct{})
-	go func() { w.work.Wait(); close(done) }()
+	go func() { w.loops.Wait(); w.work.Wait(); close(done) }()
 	var err error
 	select {
 	case <-done:
@@ -161,109 +193,67 @@ func (w *Worker) InFlight() int {
 	return len(w.running)
 }
 
-func (w *Worker) claimLoop(ctx, work context.Context) {
-	var cursor tenants.AccountID
-	for {
-		claim, wait := w.claim(ctx, cursor)
-		cursor = claim.Cursor
-		for _, delivery := range claim.Deliveries {
-			w.begin(work, delivery)
-		}
-		if wait == 0 {
-			if ctx.Err() != nil {
-				return
-			}
-			continue
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-w.wake:
-		case <-w.freed(claim.Full):
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
-
-// claim asks for as many rows as there are free slots, and says how long to wait
-// before the next: not at all when more was ready and slots remain.
-func (w *Worker) claim(ctx context.Context, cursor tenants.AccountID) (core.Claim, time.Duration) {
-	free, inFlight := w.slots()
-	if free == 0 {
-		return core.Claim{Cursor: cursor, Full: true}, w.c.Poll
-	}
-	claim, err := w.c.Queue.Claim(ctx, core.ClaimAsk{Cursor: cursor, Free: free, InFlight: inFlight})
-	if err != nil {
-		if ctx.Err() == nil {
-			w.c.Logger.ErrorContext(ctx, "claim failed", slog.Any("error", err))
-		}
-		return core.Claim{Cursor: cursor}, retryClaim
-	}
-	if claim.Full && len(claim.Deliveries) > 0 && len(claim.Deliveries) < free {
-		return claim, 0
-	}
-	if claim.Next > 0 {
-		return claim, min(claim.Next, w.c.Poll)
-	}
-	return claim, w.c.Poll
-}
-
-// freed gives the channel that tells of a free slot, if somebody waits for one.
-func (w *Worker) freed(wanted bool) <-chan struct{} {
-	if !wanted {
-		return nil
-	}
-	return w.free
-}
-
-func (w *Worker) slots() (free int, inFlight map[tenants.AccountID]int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	inFlight = make(map[tenants.AccountID]int)
-	for _, r := range w.running {
-		inFlight[r.account]++
-	}
-	return max(w.c.Slots-len(w.running), 0), inFlight
-}
-
-func (w *Worker) begin(work context.Context, delivery core.Delivery) {
+// begin works on a delivery that was asked for at that time.
+func (w *Worker) begin(work context.Context, delivery core.Delivery, asked time.Time) {
 	ctx, cancel := context.WithCancel(work)
 	lease := delivery.LeaseOf()
+	lapse := time.AfterFunc(heldFor-time.Since(asked), cancel)
 	w.mu.Lock()
-	w.running[lease] = running{account: delivery.Account, cancel: cancel}
+	w.running[lease] = running{account: delivery.Account, cancel: cancel, lapse: lapse}
 	w.mu.Unlock()
 	w.work.Go(func() {
 		defer func() {
+			lapse.Stop()
 			cancel()
-			w.mu.Lock()
-			delete(w.running, lease)
-			w.mu.Unlock()
-			signal(w.free)
+			w.end(lease)
 		}()
 		w.c.Process(ctx, delivery, func(ctx context.Context) string { return w.handle(ctx, delivery) })
 	})
 }
 
+// end gives a slot back. The claimer is told of the first, and of each that makes
+// a claim worth it at once.
+func (w *Worker) end(lease core.Lease) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, lease)
+	w.freed++
+	if w.freed == 1 || w.hasRoom() {
+		signal(w.free)
+	}
+}
+
 // keep tells the store that the work under way is still held here, and cancels
 // what is not.
-func (w *Worker) keep(ctx context.Context) {
+func (w *Worker) keep(ctx context.Context) error {
+	for leases := range slices.Chunk(w.leases(), extendAtOnce) {
+		asked := time.Now()
+		lost, err := w.extend(ctx, leases)
+		if err != nil {
+			return err
+		}
+		w.kept(leases, lost, asked)
+	}
+	return nil
+}
+
+func (w *Worker) leases() []core.Lease {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	leases := make([]core.Lease, 0, len(w.running))
 	for lease := range w.running {
 		leases = append(leases, lease)
 	}
-	w.mu.Unlock()
-	if len(leases) == 0 {
-		return
-	}
-	lost, err := w.c.Queue.Extend(ctx, leases)
-	if err != nil {
-		w.c.Logger.ErrorContext(ctx, "extend leases failed", slog.Int("leases", len(leases)), slog.Any("error", err))
-		return
-	}
+	return leases
+}
+
+func (w *Worker) extend(ctx context.Context, leases []core.Lease) ([]core.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, extendTimeout)
+	defer cancel()
+	return w.c.Queue.Extend(ctx, leases)
+}
+
+func (w *Worker) kept(leases, lost []core.Lease, asked time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, lease := range lost {
@@ -271,38 +261,41 @@ func (w *Worker) keep(ctx context.Context) {
 			r.cancel()
 		}
 	}
+	for _, lease := range leases {
+		if r, ok := w.running[lease]; ok {
+			r.lapse.Reset(heldFor - time.Since(asked)) // of no use to the cancelled, and no harm
+		}
+	}
 }
 
-func (w *Worker) reap(ctx context.Context) {
+func (w *Worker) reap(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reapTimeout)
+	defer cancel()
 	n, err := w.c.Queue.Reap(ctx)
 	if err != nil {
-		w.c.Logger.ErrorContext(ctx, "reap failed", slog.Any("error", err))
-		return
+		return err
 	}
 	if n > 0 {
 		w.c.Reaped(n)
 		w.c.Logger.WarnContext(ctx, "leases lapsed", slog.Int("leases", n))
 		w.Wake()
 	}
+	return nil
 }
 
-// every runs do until ctx ends, first after one period.
-func every(ctx context.Context, period time.Duration, do func(context.Context)) {
-	ticker := time.NewTicker(period)
-	defer ticker.Stop()
+// retain removes what has ended long ago, a batch at a time, so that nothing
+// waits for long behind it.
+func (w *Worker) retain(ctx context.Context) error {
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			do(ctx)
+		n, err := w.c.Retain(ctx, w.c.Retention, retainBatch)
+		if err != nil {
+			return err
 		}
-	}
-}
-
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+		if n > 0 {
+			w.c.Retained(n)
+		}
+		if n < retainBatch || !pause(ctx, retainPause) {
+			return nil
+		}
 	}
 }

@@ -26,7 +26,11 @@ type bench struct {
 	settled  map[core.DeliveryID]core.Settlement
 	resolved map[core.DeliveryID]core.Plan
 	lost     []core.Lease
+	released []core.Lease
 	settle   func(core.Lease) error
+	claim    func() error // before a claim
+	extend   func() error
+	claims   []time.Time
 
 	dispatch func(ctx context.Context, d core.Delivery) (core.Settlement, error)
 	log      bytes.Buffer
@@ -39,6 +43,8 @@ func setup(t *testing.T, slots int) *bench {
 		settled:  map[core.DeliveryID]core.Settlement{},
 		resolved: map[core.DeliveryID]core.Plan{},
 		settle:   func(core.Lease) error { return nil },
+		claim:    func() error { return nil },
+		extend:   func() error { return nil },
 		dispatch: func(context.Context, core.Delivery) (core.Settlement, error) {
 			return core.Settlement{State: core.DeliveryDone}, nil
 		},
@@ -75,6 +81,10 @@ func (b *bench) add(n int, kind core.Kind) {
 func (b *bench) Claim(_ context.Context, ask core.ClaimAsk) (core.Claim, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.claims = append(b.claims, time.Now())
+	if err := b.claim(); err != nil {
+		return core.Claim{}, err
+	}
 	n := min(ask.Free, len(b.ready))
 	claim := core.Claim{Deliveries: b.ready[:n:n], Full: n < len(b.ready)}
 	b.ready = b.ready[n:]
@@ -84,7 +94,14 @@ func (b *bench) Claim(_ context.Context, ask core.ClaimAsk) (core.Claim, error) 
 func (b *bench) Extend(context.Context, []core.Lease) ([]core.Lease, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.lost, nil
+	return b.lost, b.extend()
+}
+
+func (b *bench) Release(_ context.Context, leases []core.Lease) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.released = append(b.released, leases...)
+	return nil
 }
 
 func (b *bench) Reap(context.Context) (int, error) { return 0, nil }
@@ -100,11 +117,11 @@ func (b *bench) Dispatch(ctx context.Context, d core.Delivery) (core.Settlement,
 // ledger is the other half: bench cannot have two methods named Resolve.
 type ledger struct{ b *bench }
 
-func (l ledger) Resolve(_ context.Context, _ tenants.AccountID, lease core.Lease, plan core.Plan) error {
+func (l ledger) Resolve(_ context.Context, _ tenants.AccountID, lease core.Lease, plan core.Plan) (core.Standing, error) {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
 	l.b.resolved[lease.Delivery] = plan
-	return nil
+	return core.Standing{State: core.StateSuppressed, Reason: plan.Suppress}, nil
 }
 
 func (l ledger) Settle(ctx context.Context, _ tenants.AccountID, lease core.Lease, s core.Settlement) error {
@@ -261,7 +278,9 @@ func TestLeaseLostMeanwhileCancelsTheWork(t *testing.T) {
 	b.lost = []core.Lease{{Delivery: "mail-0", ID: "l-mail-0"}}
 	b.mu.Unlock()
 	b.wait(t, "it is registered", func() bool { return b.worker.InFlight() == 1 })
-	b.worker.keep(t.Context())
+	if err := b.worker.keep(t.Context()); err != nil {
+		t.Error(err)
+	}
 	select {
 	case <-cancelled:
 	case <-time.After(10 * time.Second):
@@ -297,5 +316,10 @@ func TestConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	if _, err := New(Config{}); err == nil {
 		t.Error("an empty Config was taken")
+	}
+	c := setup(t, 1).worker.c
+	c.Retention = time.Hour
+	if _, err := New(c); err == nil {
+		t.Error("a Retention without Retain was taken")
 	}
 }

@@ -1,0 +1,9 @@
+DROP TABLE events;
+DROP TABLE attempts;
+DROP TABLE deliveries;
+DROP TABLE requests;
+DROP TABLE providers;
+DROP TABLE api_tokens;
+DROP TABLE users;
+DROP TABLE logos;
+DROP TABLE accounts;

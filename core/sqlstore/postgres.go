@@ -1,0 +1,260 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+)
+
+const (
+	// postgresNow is the time at which the statement reached the server. It is one
+	// value for the whole statement, so that what it compares and what it writes
+	// agree, and it does not stand still in a transaction that waited for a lock.
+	// clock_timestamp() differs from row to row and cannot be looked up in an index.
+	postgresNow = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
+	// postgresConnect bounds the making of a connection.
+	postgresConnect = 5 * time.Second
+	// postgresPing bounds the look whether an idle connection still is one.
+	postgresPing = 2 * time.Second
+	// postgresPatience bounds one statement, and the wait for a connection, for
+	// callers who set no bound themselves: a server that is gone without a word
+	// must not hold them for ever.
+	postgresPatience = 30 * time.Second
+	// commitPatience bounds one group commit.
+	commitPatience = 5 * time.Second
+	// postgresRows is how many accepts or outcomes share a commit. Two lanes of
+	// accepts: one fills the disk's time while the other fills its batch.
+	postgresRows = 256
+)
+
+func openPostgres(ctx context.Context, config Config) (engine, error) {
+	options, err := postgresOptions(config.URL)
+	if err != nil {
+		return engine{}, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, options)
+	if err != nil {
+		return engine{}, err
+	}
+	if err := checkServer(ctx, pool, config.AllowUnsafeDurability); err != nil {
+		pool.Close()
+		return engine{}, err
+	}
+	db := postgresDB(stdlib.OpenDBFromPool(pool))
+	notices := newNotices(pool)
+	return engine{
+		write: db, read: db, fault: postgresFault,
+		lanes:      []lane{{accepts: postgresRows}, {accepts: postgresRows}, {outcomes: postgresRows}},
+		atOnce:     true,
+		patience:   commitPatience,
+		migrations: "migrations/postgres",
+		tables:     `SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = current_schema()`,
+		pick:       pickUnlocked,
+		watch:      func(s *Store, ctx context.Context, changed func()) { s.watchNotices(ctx, notices, changed) },
+		announce:   notices.announce,
+		announcing: notices.run,
+		tell:       tellAccounts,
+		migrating:  func(ctx context.Context) (*bun.DB, func(), error) { return migratingPostgres(ctx, options.ConnConfig) },
+		close: func() error {
+			err := db.Close()
+			pool.Close()
+			return err
+		},
+	}, nil
+}
+
+func postgresDB(db *sql.DB) *bun.DB {
+	return bun.NewDB(db, pgdialect.New()).
+		WithNamedArg("now", bun.Safe(postgresNow)).
+		WithNamedArg("locking", bun.Safe("FOR UPDATE")).
+		WithNamedArg("skipping", bun.Safe("FOR UPDATE SKIP LOCKED"))
+}
+
+// clearURL says that a URL can be read in one way only. A password that has an @ or
+// a / of its own would otherwise be half of it a host or a database, whose names
+// errors do say.
+func clearURL(raw string) bool {
+	_, rest, _ := strings.Cut(raw, "://")
+	rest, _, _ = strings.Cut(rest, "?")
+	authority, path, _ := strings.Cut(rest, "/")
+	return strings.Count(authority, "@") <= 1 && !strings.Contains(path, "@")
+}
+
+// postgresOptions reads the URL. What pgx says of one it cannot read is not
+// repeated: it hides the password only as far as it can tell where it is.
+func postgresOptions(raw string) (*pgxpool.Config, error) {
+	options, err := pgxpool.ParseConfig(raw)
+	if err != nil || !clearURL(raw) {
+		return nil, errors.New("database URL: cannot be read; must be postgres://USER:PASSWORD@HOST:PORT/NAME?OPTION=VALUE, special characters of the password as %XX")
+	}
+	parsed, err := url.Parse(raw)
+	if err == nil && !parsed.Query().Has("pool_max_conns") {
+		options.MaxConns = int32(max(8, 4*runtime.GOMAXPROCS(0)))
+	}
+	c := options.ConnConfig
+	if c.ConnectTimeout <= 0 || c.ConnectTimeout > postgresConnect {
+		c.ConnectTimeout = postgresConnect
+	}
+	options.PingTimeout = postgresPing
+	c.DialFunc = dial
+	c.Tracer = patience{}
+	// Values stand in the text of a statement, each text is a new one: preparing it
+	// would cost a round trip and fill the cache. That they cannot end their own
+	// quotes rests on the server's reading of backslashes, so it is not left to the
+	// server's configuration.
+	c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	c.RuntimeParams["standard_conforming_strings"] = "on"
+	c.RuntimeParams["client_encoding"] = "UTF8"
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "passmend"
+	}
+	return options, nil
+}
+
+// dial notices a peer that is gone without a word within about ten seconds.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{
+		Timeout:         postgresConnect,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
+	}
+	return dialer.DialContext(ctx, network, address)
+}
+
+// patience ends statements, and waits for a connection, that take too long.
+type patience struct{}
+
+type patienceKey struct{}
+
+// unhurried gives a ctx whose statements may take as long as they need.
+func unhurried(ctx context.Context) context.Context {
+	return context.WithValue(ctx, patienceKey{}, context.CancelFunc(nil))
+}
+
+func (patience) begin(ctx context.Context) context.Context {
+	if cancel, given := ctx.Value(patienceKey{}).(context.CancelFunc); given && cancel == nil {
+		return ctx
+	}
+	ctx, cancel := context.WithTimeout(ctx, postgresPatience)
+	return context.WithValue(ctx, patienceKey{}, cancel)
+}
+
+func (patience) end(ctx context.Context) {
+	if cancel, given := ctx.Value(patienceKey{}).(context.CancelFunc); given && cancel != nil {
+		cancel()
+	}
+}
+
+func (p patience) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return p.begin(ctx)
+}
+
+func (p patience) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	p.end(ctx)
+}
+
+func (p patience) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+	return p.begin(ctx)
+}
+
+func (p patience) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireEndData) {
+	p.end(ctx)
+}
+
+// postgresFault sorts by SQLSTATE (PostgreSQL, appendix A), and by type what came
+// from the connection.
+func postgresFault(err error) fault {
+	if failure, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return stateFault(failure)
+	}
+	if err == nil || errors.Is(err, context.Canceled) {
+		return faultNone
+	}
+	for _, lost := range []error{
+		context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, driver.ErrBadConn,
+		sql.ErrConnDone, sql.ErrTxDone, pgconn.ErrConnClosed,
+	} {
+		if errors.Is(err, lost) {
+			return faultEngine
+		}
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return faultEngine
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return faultEngine
+	}
+	if _, ok := errors.AsType[interface {
+		error
+		SafeToRetry() bool
+	}](err); ok {
+		return faultEngine
+	}
+	return faultNone
+}
+
+func stateFault(failure *pgconn.PgError) fault {
+	switch failure.Code {
+	case "23505":
+		if strings.HasSuffix(failure.ConstraintName, "_pkey") {
+			return faultPrimary
+		}
+		return faultUnique
+	case "23503":
+		return faultForeign
+	case "40001", "40P01":
+		return faultConflict
+	}
+	switch failure.Code[:min(2, len(failure.Code))] {
+	case "21", "22", "23", "42", "44", "54":
+		return faultRow
+	}
+	return faultEngine
+}
+
+// The settings without which a commit may be lost although it was answered.
+var durabilitySettings = []string{"fsync", "full_page_writes", "synchronous_commit"}
+
+// postgresOldest is the oldest release that is supported, as server_version_num.
+const postgresOldest = 130000
+
+// ErrUnsafeDurability: the server may lose what it has committed.
+var ErrUnsafeDurability = errors.New("database may lose what it has committed")
+
+// checkServer refuses a server that is too old or not durable.
+func checkServer(ctx context.Context, pool *pgxpool.Pool, unsafe bool) error {
+	var version int
+	if err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
+		return err
+	}
+	if version < postgresOldest {
+		return fmt.Errorf("PostgreSQL %d is too old: must be %d or newer", version/10000, postgresOldest/10000)
+	}
+	if unsafe {
+		return nil
+	}
+	for _, setting := range durabilitySettings {
+		var value string
+		if err := pool.QueryRow(ctx, `SELECT current_setting($1)`, setting).Scan(&value); err != nil {
+			return err
+		}
+		if value == "off" {
+			return fmt.Errorf("%w: %s is off; turn it on for the server, the database and the role", ErrUnsafeDurability, setting)
+		}
+	}
+	return nil
+}
