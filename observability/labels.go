@@ -53,7 +53,7 @@ var (
 	reasons = enum{
 		noReason, string(core.ReasonUnknownUser), string(core.ReasonAddressTooLong), string(core.ReasonRecipientRefused),
 		string(core.ReasonContentRefused), string(core.ReasonMisconfigured), string(core.ReasonNoProvider),
-		string(core.ReasonQuarantined),
+		string(core.ReasonQuarantined), string(core.ReasonRecipientLimit), string(core.ReasonRecipientAll),
 	}
 	results = enum{
 		string(sdk.Accepted), string(sdk.AcceptedUnknown), string(sdk.RecipientRefused), string(sdk.ContentRefused),

@@ -17,24 +17,28 @@ type ledger struct {
 	t *Telemetry
 }
 
-func (l ledger) Resolve(ctx context.Context, account tenants.AccountID, lease core.Lease, plan core.Plan) error {
-	err := l.t.inDatabase(ctx, "UPDATE", "requests", func(ctx context.Context) error {
-		return l.Ledger.Resolve(ctx, account, lease, plan)
+func (l ledger) Resolve(ctx context.Context, account tenants.AccountID, lease core.Lease, plan core.Plan) (standing core.Standing, err error) {
+	err = l.t.inDatabase(ctx, "UPDATE", "requests", func(ctx context.Context) (err error) {
+		standing, err = l.Ledger.Resolve(ctx, account, lease, plan)
+		return err
 	})
-	switch {
-	case err != nil:
-	case plan.Suppress != "":
-		l.t.ended(core.StateSuppressed, plan.Suppress)
-	case plan.Mail == nil:
-		l.t.ended(core.StateSent, "")
+	if err == nil && standing.State != core.StatePending {
+		l.t.ended(standing.State, standing.Reason)
 	}
-	return err
+	switch standing.Reason {
+	case core.ReasonRecipientLimit, core.ReasonRecipientAll:
+		l.t.RateLimited("recipient", "suppress")
+	}
+	return standing, err
 }
 
 func (l ledger) Settle(ctx context.Context, account tenants.AccountID, lease core.Lease, settlement core.Settlement) error {
 	err := l.t.inDatabase(ctx, "UPDATE", "deliveries", func(ctx context.Context) error {
 		return l.Ledger.Settle(ctx, account, lease, settlement)
 	})
+	if err == nil && settlement.Event != nil && settlement.Event.Name == core.EventFailedOver && settlement.Attempt != nil {
+		l.t.failovers.WithLabelValues(results.of(settlement.Attempt.Outcome)).Inc()
+	}
 	if under := attemptOf(ctx); err == nil && under != nil && under.endsRequest() {
 		if state, ok := requestState(settlement.State); ok {
 			l.t.ended(state, settlement.Reason)

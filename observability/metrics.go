@@ -12,9 +12,10 @@ import (
 
 // Metrics is every series of the process, in a registry of its own.
 type Metrics struct {
-	registry *prometheus.Registry
-	plugins  *names // started plugins, with their versions
-	storeOps *names // operations of the store that failed
+	registry  *prometheus.Registry
+	plugins   *names // started plugins, with their versions
+	storeOps  *names // operations of the store that failed
+	providers *names
 
 	httpRequests *prometheus.CounterVec
 	httpDuration *prometheus.HistogramVec
@@ -31,11 +32,13 @@ type Metrics struct {
 
 	acceptToAck      *prometheus.HistogramVec
 	deliveryAttempts *prometheus.CounterVec
+	failovers        *prometheus.CounterVec
 	deliveryDuration *prometheus.HistogramVec
 
 	pluginUp       *prometheus.GaugeVec
 	pluginInfo     *prometheus.GaugeVec
 	pluginRestarts *prometheus.CounterVec
+	breakerState   *prometheus.GaugeVec
 	rpcDuration    *prometheus.HistogramVec
 	rpcErrors      *prometheus.CounterVec
 
@@ -70,9 +73,10 @@ const maxPlugins, maxStoreOps = 32, 64
 func NewMetrics(version, commit string) *Metrics {
 	r := families{prometheus.NewRegistry()}
 	m := &Metrics{
-		registry: r.Registry,
-		plugins:  newNames(maxPlugins),
-		storeOps: newNames(maxStoreOps),
+		registry:  r.Registry,
+		plugins:   newNames(maxPlugins),
+		storeOps:  newNames(maxStoreOps),
+		providers: newNames(maxPlugins),
 
 		httpRequests: r.counter("http_requests_total", "HTTP requests answered.", "route", "method", "code"),
 		httpDuration: r.nativeHistogram("http_request_duration_seconds", "Time from the first byte of a request's header to the end of its answer.", httpBuckets, "route", "method"),
@@ -89,11 +93,13 @@ func NewMetrics(version, commit string) *Metrics {
 
 		acceptToAck:      r.histogram("accept_to_ack_seconds", "Time from accepting a recovery request to a provider's acknowledgement of its mail.", ackBuckets, "provider"),
 		deliveryAttempts: r.counter("delivery_attempts_total", "Messages handed to a provider.", "provider", "result", "account"),
+		failovers:        r.counter("delivery_failovers_total", "Deliveries that went on to another provider, by how the attempt before ended.", "result"),
 		deliveryDuration: r.histogram("delivery_duration_seconds", "Time a provider took over one message.", callBuckets, "provider"),
 
 		pluginUp:       r.gauge("plugin_up", "1 while the plugin's process serves.", pluginLabels...),
 		pluginInfo:     r.gauge("plugin_info", "Always 1: the plugin that was last started.", pluginLabels...),
 		pluginRestarts: r.counter("plugin_restarts_total", "Ends of a plugin's process that nobody asked for; each leads to a restart.", "plugin", "reason"),
+		breakerState:   r.gauge("plugin_breaker_state", "The worst of a provider's breakers over all accounts: 0 closed, 1 half open, 2 open.", "plugin"),
 		rpcDuration:    r.histogram("plugin_rpc_duration_seconds", "Time of one call to a plugin.", callBuckets, "plugin", "method"),
 		rpcErrors:      r.counter("plugin_rpc_errors_total", "Calls to a plugin that did not end well.", "plugin", "method", "code"),
 
@@ -125,6 +131,9 @@ func (m *Metrics) begin() {
 		for _, outcome := range outcomes {
 			m.jobs.WithLabelValues(lane, outcome)
 		}
+	}
+	for _, result := range results {
+		m.failovers.WithLabelValues(result)
 	}
 	for _, sink := range sinks {
 		m.redactions.WithLabelValues(sink)

@@ -33,6 +33,8 @@ var contract = map[string][]string{
 	"passmend_jobs_rescued_total":            {"lane"},
 	"passmend_accept_to_ack_seconds":         {"provider"},
 	"passmend_delivery_attempts_total":       {"account", "provider", "result"},
+	"passmend_delivery_failovers_total":      {"result"},
+	"passmend_plugin_breaker_state":          {"plugin"},
 	"passmend_delivery_duration_seconds":     {"provider"},
 	"passmend_plugin_up":                     {"plugin", "protocol", "version"},
 	"passmend_plugin_info":                   {"plugin", "protocol", "version"},
@@ -59,6 +61,7 @@ func exercise(t *testing.T, b *bundle, word string) {
 	b.Error(word)
 	b.PluginStarted(word, word)
 	b.PluginExited(word, word)
+	b.BreakerState(word, 1)
 	b.Call(word, word, word, time.Millisecond)
 	b.Rejected(word)
 	b.RateLimited(word, word)

@@ -82,3 +82,9 @@ func (m *Metrics) Hashed(op string, _, work time.Duration) {
 
 // Reaped counts leases that lapsed; the reaper does not tell of which lane.
 func (m *Metrics) Reaped(n int) { m.rescued.WithLabelValues(other).Add(float64(n)) }
+
+// BreakerState shows the worst breaker of a configured provider: 0 closed, 1 half
+// open, 2 open. Names beyond the bound are "other".
+func (m *Metrics) BreakerState(provider string, state int) {
+	m.breakerState.WithLabelValues(m.providers.learn(provider, "")).Set(float64(state))
+}

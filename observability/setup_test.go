@@ -152,11 +152,12 @@ func (f *fakePlugins) Send(_ context.Context, _ string, request sdk.SendRequest)
 
 type fakeLedger struct {
 	core.Ledger
-	err error
+	standing core.Standing
+	err      error
 }
 
-func (f fakeLedger) Resolve(context.Context, tenants.AccountID, core.Lease, core.Plan) error {
-	return f.err
+func (f fakeLedger) Resolve(context.Context, tenants.AccountID, core.Lease, core.Plan) (core.Standing, error) {
+	return f.standing, f.err
 }
 
 func (f fakeLedger) Settle(context.Context, tenants.AccountID, core.Lease, core.Settlement) error {

@@ -290,11 +290,18 @@ func TestWhatHappenedIsCounted(t *testing.T) {
 	serve(b, http.MethodGet, "/nowhere")
 	serve(b, http.MethodGet, "/broken")
 	deliver(t, b, inbox.got, &fakePlugins{receipt: sdk.Receipt{Outcome: sdk.Accepted}})
-	ledger := b.Ledger(fakeLedger{})
-	_ = ledger.Resolve(t.Context(), testAccount, core.Lease{}, core.Plan{Suppress: core.ReasonUnknownUser})
-	_ = ledger.Resolve(t.Context(), testAccount, core.Lease{}, core.Plan{})
-	_ = ledger.Resolve(t.Context(), testAccount, core.Lease{}, core.Plan{Mail: &core.NewDelivery{}})
-	_ = b.Ledger(fakeLedger{err: core.ErrLeaseLost}).Resolve(t.Context(), testAccount, core.Lease{}, core.Plan{})
+	for _, f := range []fakeLedger{
+		{standing: core.Standing{State: core.StateSuppressed, Reason: core.ReasonUnknownUser}},
+		{standing: core.Standing{State: core.StateSuppressed, Reason: core.ReasonRecipientLimit}},
+		{standing: core.Standing{State: core.StateSent}},
+		{standing: core.Standing{State: core.StatePending}},
+		{err: core.ErrLeaseLost},
+	} {
+		_, _ = b.Ledger(f).Resolve(t.Context(), testAccount, core.Lease{}, core.Plan{})
+	}
+	over := core.Settlement{State: core.DeliveryQueued, Attempt: &core.Attempt{Outcome: string(sdk.Misconfigured)}, Event: &core.Event{Name: core.EventFailedOver}}
+	_ = b.Ledger(fakeLedger{}).Settle(t.Context(), testAccount, core.Lease{}, over)
+	b.BreakerState("relay", 2)
 	_, _ = b.Redemptions(fakeRedemptions{}).Redeem(t.Context(), testAccount, core.Redemption{})
 	_, _ = b.Redemptions(fakeRedemptions{core.ErrExpiredLink}).Redeem(t.Context(), testAccount, core.Redemption{})
 	b.Hashed("verify", 0, 30*time.Millisecond)
@@ -308,6 +315,10 @@ func TestWhatHappenedIsCounted(t *testing.T) {
 		`passmend_requests_accepted_total{account="_other"} 1`,
 		`passmend_requests_terminal_total{account="_other",reason="none",state="sent"} 2`,
 		`passmend_requests_terminal_total{account="_other",reason="unknown_user",state="suppressed"} 1`,
+		`passmend_requests_terminal_total{account="_other",reason="recipient_limit",state="suppressed"} 1`,
+		`passmend_rate_limited_total{action="suppress",scope="recipient"} 1`,
+		`passmend_delivery_failovers_total{result="misconfigured"} 1`,
+		`passmend_plugin_breaker_state{plugin="relay"} 2`,
 		`passmend_requests_terminal_total{account="_other",reason="none",state="redeemed"} 1`,
 		`passmend_jobs_total{lane="reset",outcome="ok"} 1`,
 		`passmend_delivery_attempts_total{account="_other",provider="smtp",result="accepted"} 1`,
