@@ -20,6 +20,8 @@ MODULES  := $(sort $(dir $(wildcard go.mod */go.mod */*/go.mod */*/*/go.mod)))
 BUILDFLAGS := -tags nomsgpack -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 FUZZTIME   ?= 10s
 BENCH      ?= .
+BENCHFLAGS ?=
+KILLS      ?= 25
 
 # What CI runs, in this order: the README's two commands first.
 VERIFY := demo test lint lint/arrows vet test/race generate/check tidy/check
@@ -57,6 +59,10 @@ test: ## Run all tests; needs only Go
 test/race: ## Run all tests with the race detector; needs a C compiler
 	@CGO_ENABLED=1 go test -race ./...
 
+.PHONY: test/timing
+test/timing: ## Look for a difference in time between known and unknown addresses (T01)
+	@PASSMEND_TIMING=1 go test -count=1 -v -run '^TestT01' ./core/httpapi
+
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME (10s) each
 	@grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' $(sort $(wildcard */)) | sort | \
@@ -67,8 +73,16 @@ fuzz: ## Fuzz every target for FUZZTIME (10s) each
 	done
 
 .PHONY: bench
-bench: ## Run the benchmarks that match BENCH (all)
+bench: build ## Measure the service on this machine, beside the machine's own limits; BENCHFLAGS as of `passmend bench`
+	@./bin/passmend bench $(BENCHFLAGS)
+
+.PHONY: bench/go
+bench/go: ## Run the Go benchmarks that match BENCH (all)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: chaos
+chaos: ## Kill everything KILLS (25) times and compare what was accepted with what arrived; needs PostgreSQL's binaries
+	@go test ./cmd/passmend/chaos -count=1 -v -timeout 60m -run Chaos -chaos.kills=$(KILLS)
 
 # --- Check
 

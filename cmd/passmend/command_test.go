@@ -107,6 +107,12 @@ func TestUsageErrors(t *testing.T) {
 		{"bad limit", "PASSMEND_LIMIT_IP=many", []string{"serve"}, "PASSMEND_LIMIT_IP"},
 		{"bad slots", "", []string{"serve", "--worker-slots", "0"}, "1 to 4096"},
 		{"bad proxies", "", []string{"serve", "--trusted-proxies", "10.0.0.1"}, "CIDR"},
+		{"unknown role", "", []string{"serve", "--roles", "king"}, "--roles"},
+		{"one role on an embedded database", "", []string{"serve", "--roles", "api"}, "embedded"},
+		{"short retention", "", []string{"serve", "--retention", "1h"}, "24h"},
+		{"burst on a window", "PASSMEND_LIMIT_RSTPWD=5/h:3", []string{"serve"}, "burst"},
+		{"bad coalescing", "PASSMEND_LIMIT_COALESCE=2d", []string{"serve"}, "PASSMEND_LIMIT_COALESCE"},
+		{"request that is no id", "", []string{"request", "show", "x", "--account", "acme"}, "UUID"},
 		{"no keys file", "", []string{"serve", "--keys-file", "nowhere.json"}, "--keys-file"},
 		{"unknown default provider", "", []string{"serve", "--default-providers", "pigeon"}, "provider list"},
 		{"missing file of settings", "", []string{"serve", "--config", "nowhere.yaml"}, "--config"},
@@ -168,7 +174,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	t.Parallel()
 	s := &site{t: t, dir: t.TempDir(), env: []string{"PATH=" + os.Getenv("PATH")}}
 	for _, args := range []string{
-		"", "serve", "dev", "demo", "migrate", "account create", "account update", "account list", "account show",
+		"", "serve", "dev", "demo", "migrate", "migrate up", "migrate down", "migrate status", "request show", "request find", "bench", "account create", "account update", "account list", "account show",
 		"user create", "user list", "token create", "provider add", "provider list", "provider remove", "provider check",
 		"keys init", "plugin list", "version",
 	} {

@@ -29,7 +29,7 @@ type desk struct {
 // deskCommand gives a command that runs at a desk. It takes the settings that
 // find the database, and those named besides.
 func deskCommand(cmd *cobra.Command, run func(ctx context.Context, d *desk, args []string) error, besides ...string) *cobra.Command {
-	addSettingFlags(cmd.Flags(), append([]string{"database_url", "data_dir"}, besides...)...)
+	addSettingFlags(cmd.Flags(), append([]string{"database_url", "data_dir", "allow_unsafe_durability"}, besides...)...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		c, err := loadConfig(cmd, nil)
 		if err != nil {
@@ -53,16 +53,25 @@ func openDesk(ctx context.Context, c config) (*desk, error) {
 	return &desk{config: c, store: store}, nil
 }
 
-// openStore opens the database and brings an embedded one up to date.
+// openStore opens the database and brings an embedded one up to date; a PostgreSQL
+// is migrated by its own command, once for all replicas, and refused until then.
 func openStore(ctx context.Context, c config, logger *slog.Logger, wake func(), observer sqlstore.Observer) (*sqlstore.Store, error) {
 	if err := os.MkdirAll(c.dataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	store, err := sqlstore.Open(ctx, sqlstore.Config{URL: c.databaseURL, Logger: logger, NewID: newID, Wake: wake, Observer: observer})
+	store, err := sqlstore.Open(ctx, sqlstore.Config{
+		URL: c.databaseURL, Logger: logger, NewID: newID, Wake: wake, Observer: observer,
+		AllowUnsafeDurability: c.allowUnsafe,
+	})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := store.Migrate(ctx); err != nil {
+	if c.sqlite() {
+		_, err = store.Migrate(ctx)
+	} else {
+		err = store.CheckSchema(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil

@@ -33,13 +33,20 @@ const (
 // devDefaults are the defaults of development mode where they differ.
 func devDefaults() map[string]string {
 	return map[string]string{
-		"data_dir":     ".passmend-dev",
-		"log_level":    "warn",
-		"mail_from":    "no-reply@localhost",
-		"limit_rstpwd": "off",
-		"limit_mutpwd": "off",
-		"limit_auth":   "off",
-		"limit_ip":     "off",
+		"data_dir":            ".passmend-dev",
+		"drain_delay":         "0s",
+		"log_level":           "warn",
+		"mail_from":           "no-reply@localhost",
+		"limit_rstpwd":        "off",
+		"limit_mutpwd":        "off",
+		"limit_auth":          "off",
+		"limit_ip":            "off",
+		"limit_ip_day":        "off",
+		"limit_account":       "off",
+		"limit_bad_token":     "off",
+		"limit_recipient":     "off",
+		"limit_recipient_all": "off",
+		"limit_coalesce":      "off",
 	}
 }
 

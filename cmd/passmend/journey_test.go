@@ -186,7 +186,8 @@ func TestNothingSecretIsLeftBehind(t *testing.T) {
 	s.forget("ada@example.com")
 	s.forget("canary.unknown@example.net")
 	token := tokenOf(t, s.resetMail(1))
-	s.redeem("ada@example.com", token[:42]+"A", "canary password one")
+	wrong := token[:10] + strings.Map(func(r rune) rune { return r ^ 1 }, token[10:11]) + token[11:]
+	s.redeem("ada@example.com", wrong, "canary password one")
 	s.send("GET", "/acme/r/"+token, "")
 	if got := s.redeem("ada@example.com", token, "canary password one"); got.status != http.StatusOK {
 		t.Fatalf("redeem: %d %s", got.status, got.body)
@@ -260,5 +261,64 @@ func TestStopsInTimeWithWorkWaiting(t *testing.T) {
 	}
 	if pids := children(t, srv.cmd.Process.Pid); len(pids) != 0 {
 		t.Errorf("plugin processes are left: %v", pids)
+	}
+}
+
+// T12, the small form: an address gets three mails an hour, all with one link, and
+// nobody outside can tell.
+func TestRecipientLimitIsSilent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "PASSMEND_LIMIT_RSTPWD=off", "PASSMEND_LIMIT_IP=off")
+	s.serve()
+	for range 6 {
+		s.forget("ada@example.com")
+	}
+	find := func() string { return s.must("request", "find", "ada@example.com", "--account", "acme") }
+	s.eventually("every request is settled", func() bool { return !strings.Contains(find(), "pending") })
+	found := find()
+	if sent, suppressed := strings.Count(found, " sent"), strings.Count(found, "suppressed (recipient limit)"); sent != 3 || suppressed != 3 {
+		t.Errorf("%d sent, %d suppressed, want 3 of each:\n%s", sent, suppressed, found)
+	}
+	links := map[string]bool{}
+	for _, m := range s.mailbox.Messages() {
+		links[tokenOf(t, m)] = true
+	}
+	if n := len(s.mailbox.Messages()); n != 3 || len(links) != 1 {
+		t.Errorf("%d mails with %d links, want 3 with one", n, len(links))
+	}
+}
+
+func TestTimelineTellsWhatHappened(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serve()
+	s.forget("ada@example.com")
+	token := tokenOf(t, s.resetMail(1))
+	if got := s.redeem("ada@example.com", token, "a new one, remembered"); got.status != http.StatusOK {
+		t.Fatalf("redeem: %d %s", got.status, got.body)
+	}
+	s.eventually("the notice is out", func() bool { return len(s.mailbox.Messages()) == 2 })
+	found := s.must("request", "find", "Ada@example.com", "--account", "acme")
+	id := regexp.MustCompile(`[0-9a-f-]{36}`).FindString(found)
+	var shown string
+	s.eventually("the notice is settled", func() bool {
+		shown = s.must("request", "show", id, "--account", "acme")
+		return !strings.Contains(shown, "due")
+	})
+	for _, want := range []string{"redeemed", "accepted", "resolved", "mail, attempt 1", "accepted by relay", "notice, attempt 1"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the timeline lacks %q:\n%s", want, shown)
+		}
+	}
+	if strings.Contains(shown, token) || strings.Contains(shown, "ada@") {
+		t.Errorf("the timeline holds a link or an address:\n%s", shown)
+	}
+	operator := s.must("token", "create", "--operator")
+	got := s.send("GET", "/v1/accounts/acme/password-requests/"+id, "", "Authorization", "Bearer "+operator)
+	if got.status != http.StatusOK || !strings.Contains(got.body, `"redeemed"`) {
+		t.Errorf("over the API: %d %s", got.status, got.body)
+	}
+	if got := s.must("request", "find", "eve@example.com", "--account", "acme"); regexp.MustCompile(`[0-9a-f-]{36}`).MatchString(got) {
+		t.Errorf("another address finds %s", got)
 	}
 }

@@ -62,7 +62,7 @@ func (r *report) run(ctx context.Context, number int, s step, j *journey) error 
 	if gap := r.width - len(head) - len(tail); gap >= 2 {
 		fmt.Fprintf(r.w, "%s%s%s  %s\n", head, strings.Repeat(" ", gap), r.paint(ansiDim, took), r.paint(colour, mark))
 	} else {
-		r.wrap(head, "", "   ")
+		r.wrap(s.name, fmt.Sprintf("%d  ", number), "   ")
 		fmt.Fprintf(r.w, "   %s  %s\n", r.paint(ansiDim, took), r.paint(colour, mark))
 	}
 	for _, detail := range r.details {

@@ -29,7 +29,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	root.AddCommand(
 		serveCommand(), devCommand(), demoCommand(), migrateCommand(),
 		accountCommand(), userCommand(), tokenCommand(),
-		providerCommand(), pluginCommand(), keysCommand(), versionCommand(),
+		providerCommand(), pluginCommand(), requestCommand(), keysCommand(), benchCommand(), versionCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	wrapArgs(root)

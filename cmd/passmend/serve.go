@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -35,11 +36,11 @@ Settings are read from a file, then the environment, then flags; the later wins.
 		if c.baseURL == nil {
 			return missingSetting("base_url", "https://HOST, where people reach the pages")
 		}
-		s, err := startService(cmd.Context(), c, serviceOptions{coalesce: coalesceTime, logs: os.Stderr})
+		s, err := startService(cmd.Context(), c, serviceOptions{logs: os.Stderr})
 		if err != nil {
 			return err
 		}
-		s.logger.Info("ready", slog.String("http", s.httpListener.Addr().String()), slog.String("admin", s.adminListener.Addr().String()))
+		s.logger.Info("ready", slog.String("http", listening(s.httpListener)), slog.String("admin", listening(s.adminListener)), slog.String("roles", s.config.roles.String()))
 		return s.wait(cmd.Context())
 	}
 	return cmd
@@ -56,4 +57,12 @@ func (s *service) wait(ctx context.Context) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
 	return errors.Join(err, s.stop(stop))
+}
+
+// listening gives where a listener listens; nothing for a role without one.
+func listening(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
 }

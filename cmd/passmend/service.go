@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +30,6 @@ const (
 	drainTime = 20 * time.Second
 	// stopTime bounds the whole stop; what is left then ends with the process.
 	stopTime = 28 * time.Second
-	// coalesceTime: a repeat within it re-sends the link that is out (contract.md, R7).
-	coalesceTime = 120 * time.Second
 )
 
 // service is the whole of Passmend in one process: every room, wired.
@@ -62,7 +61,6 @@ type closer struct {
 // serviceOptions is where the commands that run a service differ.
 type serviceOptions struct {
 	development bool
-	coalesce    time.Duration
 	mailbox     http.Handler // nil: none
 	logs        io.Writer
 	// seed fills the database before anything is served; nil: nothing.
@@ -80,9 +78,18 @@ func startService(ctx context.Context, c config, options serviceOptions) (s *ser
 			err = errors.Join(err, s.stop(stop))
 		}
 	}()
-	for _, step := range []func(context.Context) error{
-		s.startTelemetry, s.openKeys, s.listen, s.openStore, s.startPlugins, s.buildWorker, s.startStore, s.serveAdmin, s.startWorker, s.serveAPI,
-	} {
+	steps := []func(context.Context) error{s.startTelemetry, s.openKeys, s.listen, s.openStore}
+	if c.roles.worker {
+		steps = append(steps, s.startPlugins, s.buildWorker)
+	}
+	steps = append(steps, s.startStore, s.serveAdmin, s.watch)
+	if c.roles.worker {
+		steps = append(steps, s.startWorker)
+	}
+	if c.roles.api {
+		steps = append(steps, s.serveAPI)
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return s, err
 		}
@@ -119,6 +126,9 @@ func (s *service) startTelemetry(ctx context.Context) error {
 		return err
 	}
 	s.logger = s.telemetry.Logger()
+	if names := s.config.limitsOff(); len(names) > 0 && !s.options.development {
+		s.logger.WarnContext(ctx, "limits are off", slog.String("limits", strings.Join(names, ",")))
+	}
 	s.onStop("telemetry", s.telemetry.Shutdown)
 	return nil
 }
@@ -170,12 +180,7 @@ func (s *service) openKeys(context.Context) (err error) {
 
 // openStore opens the database as its one server, and seeds it in development.
 func (s *service) openStore(ctx context.Context) error {
-	wake := func() {
-		if w := s.worker; w != nil {
-			w.Wake()
-		}
-	}
-	store, err := openStore(ctx, s.config, s.logger, wake, s.telemetry)
+	store, err := openStore(ctx, s.config, s.logger, s.wake, s.telemetry)
 	if err != nil {
 		return err
 	}
@@ -197,6 +202,13 @@ func (s *service) openStore(ctx context.Context) error {
 	}
 	s.accounts, err = tenants.NewResolver(store)
 	return err
+}
+
+// wake tells the worker, if this replica has one, that work may be ready.
+func (s *service) wake() {
+	if s.worker != nil {
+		s.worker.Wake()
+	}
 }
 
 // startStore lets callers share commits. The worker is there by then, to be woken.
@@ -243,23 +255,31 @@ func (s *service) buildWorker(context.Context) error {
 	if err != nil {
 		return err
 	}
+	breakers, err := worker.NewBreakers(worker.BreakersConfig{Observe: s.telemetry.BreakerState})
+	if err != nil {
+		return err
+	}
 	s.worker, err = worker.New(worker.Config{
 		Queue:  s.store,
 		Ledger: s.telemetry.Ledger(s.store),
 		Resolver: &core.Resolver{
 			Accounts: s.accounts, Ledger: s.store, Users: s.store,
-			Sealer: s.keys, Keys: s.keys, NewID: newID, Coalesce: s.options.coalesce,
+			Sealer: s.keys, Keys: s.keys, NewID: newID,
+			Coalesce: s.config.coalesce, Limiter: s.keys,
+			Recipient: s.config.recipient, RecipientAll: s.config.recipientAll,
 		},
 		Dispatcher: core.NewDispatcher(core.DispatchConfig{
 			Accounts: s.accounts, Logos: s.store, Ledger: s.store, Users: s.store, Providers: s.store,
 			Sealer: s.keys, Keys: s.keys, Renderer: renderer,
 			Plugins: s.telemetry.Plugins(s.plugins),
-			BaseURL: s.config.baseURL, DefaultProviders: s.config.defaultProviders,
+			BaseURL: s.config.baseURL, DefaultProviders: s.config.defaultProviders, NewID: newID, Breakers: breakers,
 		}),
-		Logger:  s.logger,
-		Process: s.telemetry.Process,
-		Reaped:  s.telemetry.Reaped,
-		Slots:   s.config.workerSlots,
+		Logger:    s.logger,
+		Process:   s.telemetry.Process,
+		Reaped:    s.telemetry.Reaped,
+		Slots:     s.config.workerSlots,
+		Retain:    s.store.Retain,
+		Retention: s.config.retention,
 	})
 	return err
 }
@@ -272,17 +292,23 @@ func senderHost(base *url.URL) string {
 	return "localhost"
 }
 
-func (s *service) startWorker(ctx context.Context) error {
+// watch hears of what other processes change: what is cached is stale, and work
+// may be ready.
+func (s *service) watch(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		s.store.Watch(watching, func() {
 			s.accounts.Clear()
-			s.worker.Wake()
+			s.wake()
 		})
 	}()
 	s.onStop("database watch", func(context.Context) error { stopWatching(); <-watched; return nil })
+	return nil
+}
+
+func (s *service) startWorker(ctx context.Context) error {
 	if err := s.worker.Start(ctx); err != nil {
 		return err
 	}
@@ -297,10 +323,12 @@ func (s *service) startWorker(ctx context.Context) error {
 // listen takes the ports before anything is built on their addresses. Without a
 // base URL, which only development does without, it is where the pages listen.
 func (s *service) listen(context.Context) (err error) {
-	if s.httpListener, err = net.Listen("tcp", s.config.httpAddr); err != nil {
-		return fmt.Errorf("--%s: %w", flagName("http_addr"), err)
+	if s.config.roles.api {
+		if s.httpListener, err = net.Listen("tcp", s.config.httpAddr); err != nil {
+			return fmt.Errorf("--%s: %w", flagName("http_addr"), err)
+		}
+		s.onStop("API listener", closeListener(s.httpListener))
 	}
-	s.onStop("API listener", closeListener(s.httpListener))
 	if s.adminListener, err = net.Listen("tcp", s.config.adminAddr); err != nil {
 		return fmt.Errorf("--%s: %w", flagName("admin_addr"), err)
 	}
@@ -326,7 +354,7 @@ func (s *service) serveAPI(context.Context) error {
 	handler, err := httpapi.New(httpapi.Config{
 		Resolver: s.accounts,
 		Intake: &core.Intake{
-			Inbox: s.telemetry.Inbox(s.store), Sealer: s.keys, Digester: s.keys,
+			Inbox: s.telemetry.Inbox(s.inbox()), Sealer: s.keys, Digester: s.keys,
 			NewID: newID, TraceParent: observability.TraceParent,
 		},
 		Redeemer: core.NewRedeemer(core.RedeemConfig{
@@ -334,6 +362,7 @@ func (s *service) serveAPI(context.Context) error {
 			Keys: s.keys, Passwords: s.passwords, NewID: newID,
 		}),
 		SignIn: s.signIn, Users: s.store, Accounts: s.store, Cookies: s.keys,
+		Support: &core.Support{Ledger: s.store, Timelines: s.store, Digester: s.keys},
 		BaseURL: s.config.baseURL, Development: s.options.development,
 		Version: version, Revision: commit,
 		TrustedProxies: s.config.trustedProxies, Limits: s.config.limits,
@@ -343,7 +372,31 @@ func (s *service) serveAPI(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.serve("API", httpapi.NewHTTPServer(handler, ""), s.httpListener)
+	s.serve("API", httpapi.NewHTTPServer(s.lastAnswers(handler), ""), s.httpListener)
+	s.onStop("drain delay", s.awaitDrain)
+	return nil
+}
+
+// lastAnswers tells clients, once the service is draining, to come back by another
+// connection: closing a kept one from here could meet a request on its way.
+func (s *service) lastAnswers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// awaitDrain goes on serving while load balancers see that this replica is no
+// longer ready (threats.md, T40).
+func (s *service) awaitDrain(ctx context.Context) error {
+	timer := time.NewTimer(s.config.drainDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 	return nil
 }
 

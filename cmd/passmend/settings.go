@@ -6,9 +6,12 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/core/httpapi"
 	"github.com/passmend/passmend/plugins/sdk"
 	"github.com/passmend/passmend/tenants"
@@ -27,19 +30,29 @@ var settings = []setting{
 	{"http_addr", "127.0.0.1:8080", "where the API and the pages listen, HOST:PORT"},
 	{"admin_addr", "127.0.0.1:9090", "where /metrics, /livez and /readyz listen, HOST:PORT"},
 	{"base_url", "", "where people reach the pages, as https://reset.example.com; links begin with it"},
-	{"database_url", "", "sqlite://PATH (default: passmend.db in the data directory)"},
+	{"database_url", "", "sqlite://PATH or postgres://... (default: passmend.db in the data directory)"},
+	{"allow_unsafe_durability", "false", "serve on a PostgreSQL that may lose what it acknowledged: true or false"},
 	{"data_dir", "passmend-data", "directory for what has no path of its own"},
 	{"keys_file", "", "file made by 'passmend keys init' (default: keys.json in the data directory)"},
 	{"plugin_dir", "", "directory of the passmend-* plugins (default: where this command is)"},
 	{"default_providers", "", "names of platform providers in order, comma-separated (default: all, by name)"},
 	{"mail_from", "", "sender of accounts that have none, as 'Name <address>' (default: no-reply at the base URL's host)"},
 	{"trusted_proxies", "", "networks whose X-Forwarded-For is believed, comma-separated CIDRs (default: none)"},
+	{"roles", "api,worker", "what this replica does: api, worker or both; split them on PostgreSQL only"},
+	{"retention", "720h", "how long ended requests are kept, at least 24h"},
+	{"drain_delay", "5s", "how long to go on serving after SIGTERM while no longer ready, 0s to 10s"},
 	{"worker_slots", "128", "deliveries under way at once, 1 to 4096"},
 	{"log_level", "info", "debug, info, warn or error"},
 	{"limit_rstpwd", "5/h", "asks per account, client and address: RATE/UNIT[:BURST][,...] or off"},
 	{"limit_mutpwd", "5/10m", "password changes per account, client and user"},
 	{"limit_auth", "5/m", "sign-ins per account, client and address"},
-	{"limit_ip", "20/m:10,200/d", "asks per client"},
+	{"limit_ip", "20/m:10", "asks per client"},
+	{"limit_ip_day", "200/d", "asks per client and day"},
+	{"limit_account", "50/s:200", "asks per account"},
+	{"limit_bad_token", "30/10m", "wrong links per client"},
+	{"limit_recipient", "3/h,6/d", "mails per account and address; silent"},
+	{"limit_recipient_all", "10/d", "mails per address over all accounts; silent"},
+	{"limit_coalesce", "120s", "time within which a repeat sends the same link again; 0s to 1h, or off"},
 	{"mailbox_addr", "127.0.0.1:1025", "where the development mailbox takes SMTP, HOST:PORT"},
 	{"dev_admin_token", "", "admin token of the development account (default: a new one is printed)"},
 }
@@ -61,8 +74,15 @@ type config struct {
 	mailFrom         sdk.Mailbox // zero: not given
 	trustedProxies   []netip.Prefix
 	workerSlots      int
+	roles            roles
+	retention        time.Duration
+	drainDelay       time.Duration
+	allowUnsafe      bool
 	logLevel         string
 	limits           httpapi.Limits
+	recipient        core.Limit // per account and address
+	recipientAll     core.Limit // per address
+	coalesce         time.Duration
 	devAdminToken    tenants.Secret
 }
 
@@ -82,9 +102,11 @@ func newConfig(value func(key string) string) (config, error) {
 			return c, badSetting(key, value(key), "HOST:PORT with a port of 0 to 65535, as 127.0.0.1:8080")
 		}
 	}
-	if !strings.HasPrefix(c.databaseURL, "sqlite://") || c.databaseURL == "sqlite://" {
+	if !slices.ContainsFunc([]string{"sqlite://", "postgres://", "postgresql://"}, func(scheme string) bool {
+		return strings.HasPrefix(c.databaseURL, scheme) && c.databaseURL != scheme
+	}) {
 		// The URL may hold a password: it is not repeated.
-		return c, badSetting("database_url", "", "sqlite://PATH")
+		return c, badSetting("database_url", "", "sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE")
 	}
 	for _, check := range []func(*config, func(string) string) error{
 		(*config).readBaseURL, (*config).readPlugins, (*config).readSender, (*config).readNumbers, (*config).readLimits,
@@ -162,6 +184,31 @@ func (c *config) readNumbers(value func(string) string) error {
 		return badSetting("worker_slots", value("worker_slots"), "a number from 1 to 4096")
 	}
 	c.workerSlots = slots
+	for _, name := range splitList(value("roles")) {
+		switch name {
+		case "api":
+			c.roles.api = true
+		case "worker":
+			c.roles.worker = true
+		default:
+			return badSetting("roles", value("roles"), "api, worker or api,worker")
+		}
+	}
+	if c.roles == (roles{}) {
+		return badSetting("roles", value("roles"), "api, worker or api,worker")
+	}
+	if c.sqlite() && c.roles != (roles{api: true, worker: true}) {
+		return badSetting("roles", value("roles"), "api,worker on an embedded database: it has one server")
+	}
+	if c.retention, err = time.ParseDuration(value("retention")); err != nil || c.retention < 24*time.Hour {
+		return badSetting("retention", value("retention"), "a duration of at least 24h, as 720h")
+	}
+	if c.drainDelay, err = time.ParseDuration(value("drain_delay")); err != nil || c.drainDelay < 0 || c.drainDelay > 10*time.Second {
+		return badSetting("drain_delay", value("drain_delay"), "a duration of 0s to 10s, as 5s")
+	}
+	if c.allowUnsafe, err = strconv.ParseBool(value("allow_unsafe_durability")); err != nil {
+		return badSetting("allow_unsafe_durability", value("allow_unsafe_durability"), "true or false")
+	}
 	if _, err := parseLevel(c.logLevel); err != nil {
 		return badSetting("log_level", c.logLevel, "debug, info, warn or error")
 	}
@@ -171,18 +218,67 @@ func (c *config) readNumbers(value func(string) string) error {
 func (c *config) readLimits(value func(string) string) error {
 	for _, limit := range []struct {
 		key  string
-		into *httpapi.Limit
+		into *core.Limit
 	}{
 		{"limit_rstpwd", &c.limits.Rstpwd}, {"limit_mutpwd", &c.limits.Mutpwd},
-		{"limit_auth", &c.limits.Auth}, {"limit_ip", &c.limits.IP},
+		{"limit_auth", &c.limits.Auth}, {"limit_ip", &c.limits.IP}, {"limit_ip_day", &c.limits.IPDay},
+		{"limit_account", &c.limits.Account}, {"limit_bad_token", &c.limits.BadToken},
+		{"limit_recipient", &c.recipient}, {"limit_recipient_all", &c.recipientAll},
 	} {
-		parsed, err := httpapi.ParseLimit(value(limit.key))
+		parsed, err := core.ParseLimit(value(limit.key))
 		if err != nil {
 			return badSetting(limit.key, value(limit.key), "RATE/UNIT[:BURST][,...] as 5/h, 5/10m or 20/m:10,200/d, or off")
 		}
 		*limit.into = parsed
 	}
+	if err := c.limits.Validate(); err != nil {
+		return usageError{err}
+	}
+	if text := value("limit_coalesce"); text != "off" {
+		coalesce, err := time.ParseDuration(text)
+		if err != nil || coalesce < 0 || coalesce > time.Hour {
+			return badSetting("limit_coalesce", text, "a duration of 0s to 1h, as 120s, or off")
+		}
+		c.coalesce = coalesce
+	}
 	return nil
+}
+
+// roles is what a replica does.
+type roles struct{ api, worker bool }
+
+// String gives the form of the setting.
+func (r roles) String() string {
+	switch {
+	case !r.worker:
+		return "api"
+	case !r.api:
+		return "worker"
+	default:
+		return "api,worker"
+	}
+}
+
+// sqlite says whether the database is the embedded one.
+func (c *config) sqlite() bool { return strings.HasPrefix(c.databaseURL, "sqlite://") }
+
+// limitsOff names the limits that are switched off, for a warning at start.
+func (c *config) limitsOff() []string {
+	var names []string
+	for _, limit := range []struct {
+		name string
+		off  bool
+	}{
+		{"RSTPWD", c.limits.Rstpwd.Off}, {"MUTPWD", c.limits.Mutpwd.Off}, {"AUTH", c.limits.Auth.Off},
+		{"IP", c.limits.IP.Off}, {"IP_DAY", c.limits.IPDay.Off}, {"ACCOUNT", c.limits.Account.Off},
+		{"BAD_TOKEN", c.limits.BadToken.Off}, {"RECIPIENT", c.recipient.Off}, {"RECIPIENT_ALL", c.recipientAll.Off},
+		{"COALESCE", c.coalesce == 0},
+	} {
+		if limit.off {
+			names = append(names, limit.name)
+		}
+	}
+	return names
 }
 
 // badSetting is the one clear line for a wrong value, under each of its names.

@@ -17,7 +17,7 @@ type room struct {
 
 // everything but what belongs to cmd: what tests of the service's own rooms may use.
 var service = []string{
-	"tenants", "core", "core/worker", "core/sqlstore", "core/keys", "core/render", "core/httpapi", "core/httpapi/contract", "core/coretest",
+	"tenants", "core", "core/worker", "core/sqlstore", "core/keys", "core/render", "core/httpapi", "core/httpapi/contract", "core/coretest", "core/sqlstore/pgtest",
 	"plugins/sdk", "plugins/sdk/serve", "plugins/sdk/sdktest", "plugins/host", "plugins/smtp", "plugins/smtp/smtptest", "plugins/postmark", "plugins/webhook",
 	"observability",
 }
@@ -27,7 +27,7 @@ var vendor = []string{"plugins/sdk", "plugins/sdk/serve", "plugins/sdk/sdktest",
 
 // production is what the passmend command may wire: all but the fakes.
 var production = slices.DeleteFunc(slices.Clone(targets), func(s string) bool {
-	return s == "core/coretest" || s == "plugins/smtp/smtptest"
+	return s == "core/coretest" || s == "core/sqlstore/pgtest" || s == "plugins/smtp/smtptest"
 })
 
 // testTools are what only tests and their fakes name.
@@ -38,8 +38,9 @@ var testTools = []string{"testing", "log", "go-cmp", "rapid", "goleak", "chromed
 var rooms = []room{
 	{dir: "tenants", libraries: []string{"otter"}, testOurs: []string{"tenants"}},
 	{dir: "core", ours: []string{"tenants", "plugins/sdk"}, testOurs: service},
-	{dir: "core/worker", ours: []string{"core", "tenants"}, testOurs: service},
+	{dir: "core/worker", ours: []string{"core", "tenants"}, libraries: []string{"gobreaker"}, testOurs: service},
 	{dir: "core/sqlstore", ours: []string{"core", "tenants", "core/sqlstore"}, libraries: []string{"bun", "pgx", "sqlite", "sql"}, testOurs: service},
+	{dir: "core/sqlstore/pgtest", ours: []string{"core", "tenants", "core/sqlstore", "core/sqlstore/pgtest"}, libraries: append(slices.Clone(testTools), "bun", "pgx", "sqlite", "sql"), testOurs: service},
 	{dir: "core/keys", ours: []string{"core", "tenants"}, libraries: []string{"tink", "x/crypto"}, testOurs: service},
 	{dir: "core/render", ours: []string{"core", "tenants", "plugins/sdk", "core/render"}, testOurs: service},
 	{dir: "core/httpapi", ours: []string{"core", "tenants", "core/httpapi"}, libraries: []string{"gin", "gin parts"}, testOurs: service},
@@ -56,6 +57,7 @@ var rooms = []room{
 	{dir: "observability", ours: []string{"core", "tenants", "plugins/sdk", "observability"}, libraries: []string{"gin", "gin parts", "otel", "prometheus"}, testOurs: service},
 	{dir: "cmd/passmend", ours: production, libraries: []string{"cobra", "koanf", "go-smtp"}, testOurs: targets},
 	{dir: "cmd/passmend/mailbox", ours: production, libraries: []string{"cobra", "koanf", "go-smtp"}, testOurs: targets},
+	{dir: "cmd/passmend/bench", ours: production, libraries: []string{"cobra", "koanf", "go-smtp", "gin", "gin parts"}, testOurs: targets},
 	{dir: "cmd/passmend-smtp", ours: []string{"plugins/sdk", "plugins/sdk/serve", "plugins/smtp", "plugins/postmark", "plugins/webhook"}, libraries: []string{"cobra", "koanf"}, testOurs: targets},
 	{dir: "attic", testOurs: service}, // a folder that is no room yet
 }
@@ -85,6 +87,7 @@ var libraries = map[string]string{
 	"prometheus": "github.com/prometheus/client_golang/prometheus",
 	"cobra":      "github.com/spf13/cobra",
 	"koanf":      "github.com/knadh/koanf/v2",
+	"gobreaker":  "github.com/sony/gobreaker/v2",
 	"otter":      "github.com/maypok86/otter/v2",
 	"go-cmp":     "github.com/google/go-cmp/cmp",
 	"rapid":      "pgregory.net/rapid",
