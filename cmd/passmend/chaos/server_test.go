@@ -81,25 +81,24 @@ func (srv *server) start() error {
 	srv.cmd, srv.done = cmd, done
 	srv.supervised.Go(func() {
 		_ = cmd.Wait()
+		srv.mu.Lock()
+		ours := srv.down // read before anybody who waits for done can start another
+		srv.mu.Unlock()
 		close(done)
-		srv.revive()
+		if !ours {
+			srv.revive(cmd)
+		}
 	})
 	return nil
 }
 
-// revive starts the process again unless its end was ours.
-func (srv *server) revive() {
-	srv.mu.Lock()
-	down := srv.down
-	srv.mu.Unlock()
-	if down {
-		return
-	}
+// revive starts the process again that ended by itself, unless that was done.
+func (srv *server) revive(ended *exec.Cmd) {
 	srv.ends.Add(1)
 	time.Sleep(100 * time.Millisecond)
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if !srv.down {
+	if !srv.down && srv.cmd == ended {
 		_ = srv.start()
 	}
 }
