@@ -5,14 +5,15 @@ import (
 	"strconv"
 )
 
-// contrastWithWhite gives the contrast ratio, 1 to 21, of white text on a colour
-// of the form #rrggbb (WCAG 2.2, definition of contrast ratio).
-func contrastWithWhite(accent string) float64 {
-	return 1.05 / (luminance(accent) + 0.05)
+// Contrast gives the contrast ratio of two colours of the form #rrggbb, 1 to 21
+// (WCAG 2.2, definition of contrast ratio).
+func Contrast(a, b string) float64 {
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
 }
 
-func luminance(accent string) float64 {
-	rgb, _ := strconv.ParseUint(accent[1:], 16, 32)
+func luminance(colour string) float64 {
+	rgb, _ := strconv.ParseUint(colour[1:], 16, 32)
 	linear := func(channel uint64) float64 {
 		c := float64(channel&0xff) / 255
 		if c <= 0.04045 {

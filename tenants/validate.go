@@ -93,8 +93,8 @@ func (b Branding) validate() error {
 		return &FieldError{Field: "branding.productName", Accept: "must be at most 100 printable characters"}
 	case !accentForm.MatchString(b.Accent):
 		return &FieldError{Field: "branding.accent", Accept: "must be a colour as #rrggbb in lower-case hexadecimal"}
-	case contrastWithWhite(b.Accent) < 4.5:
-		return &FieldError{Field: "branding.accent", Accept: fmt.Sprintf("must have a contrast of at least 4.5:1 with white text (this one has %.1f:1); choose a darker colour", contrastWithWhite(b.Accent))}
+	case Contrast(b.Accent, "#ffffff") < 4.5:
+		return &FieldError{Field: "branding.accent", Accept: fmt.Sprintf("must have a contrast of at least 4.5:1 with white text (this one has %.1f:1); choose a darker colour", Contrast(b.Accent, "#ffffff"))}
 	case b.SupportAddress != "" && !ValidAddrSpec(b.SupportAddress):
 		return &FieldError{Field: "branding.supportAddress", Accept: "must be an address as help@example.com"}
 	case b.FromName != "" && !plain(b.FromName, 1, 100):

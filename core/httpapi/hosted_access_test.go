@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"github.com/passmend/passmend/tenants"
 )
 
 // accents are six brands, from black to the palest that white text is allowed on.
@@ -249,7 +251,7 @@ func contrastFaults(t *testing.T, sheet string) (faults []string) {
 	for scheme, colours := range palettes(t, sheet) {
 		for _, pair := range pairs {
 			for back := range strings.FieldsSeq(pair.backs) {
-				if got := contrast(colours[pair.front], colours[back]); got < pair.least {
+				if got := tenants.Contrast(colours[pair.front], colours[back]); got < pair.least {
 					faults = append(faults, fmt.Sprintf("%s: %s on %s has %.2f:1, want %.1f:1", scheme, pair.front, back, got, pair.least))
 				}
 			}
@@ -295,7 +297,7 @@ func TestContrastIsTheStandards(t *testing.T) {
 	}{
 		{"#000000", "#ffffff", 21}, {"#ffffff", "#ffffff", 1}, {"#767676", "#ffffff", 4.54}, {"#ff0000", "#ffffff", 4.00}, {"#0000ff", "#000000", 2.44},
 	} {
-		if got := contrast(test.a, test.b); math.Abs(got-test.want) > 0.005 {
+		if got := tenants.Contrast(test.a, test.b); math.Abs(got-test.want) > 0.005 {
 			t.Errorf("%s on %s: %s, want %.2f", test.a, test.b, strconv.FormatFloat(got, 'f', 3, 64), test.want)
 		}
 	}

@@ -67,7 +67,7 @@ func (h *hosted) stylesheet(accent string) string {
 // a page drawn just before a rollout stays readable.
 func (h *hosted) theme(c *gin.Context) {
 	found := themeFile.FindStringSubmatch(c.Param("file"))
-	if found == nil || contrast("#"+found[1], "#ffffff") < textContrast {
+	if found == nil || tenants.Contrast("#"+found[1], "#ffffff") < textContrast {
 		h.show(c, http.StatusNotFound, "noaccount", h.neutral())
 		return
 	}
@@ -120,7 +120,7 @@ func readable(colour, towards string, least float64, surfaces ...string) string 
 		moved := blend(colour, towards, step)
 		enough := true
 		for _, surface := range surfaces {
-			enough = enough && contrast(moved, surface) >= least
+			enough = enough && tenants.Contrast(moved, surface) >= least
 		}
 		if enough {
 			return moved
@@ -137,28 +137,6 @@ func blend(from, to string, share float64) string {
 		mixed[i] = int(math.Round(a[i] + (b[i]-a[i])*share))
 	}
 	return fmt.Sprintf("#%02x%02x%02x", mixed[0], mixed[1], mixed[2])
-}
-
-// contrast gives the contrast ratio of two colours, 1 to 21 (WCAG 2.2, definition
-// of contrast ratio).
-func contrast(a, b string) float64 {
-	x, y := luminance(a), luminance(b)
-	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
-}
-
-func luminance(colour string) float64 {
-	weights := [3]float64{0.2126, 0.7152, 0.0722}
-	sum := 0.0
-	for i, channel := range channels(colour) {
-		c := channel / 255
-		if c <= 0.04045 {
-			c /= 12.92
-		} else {
-			c = math.Pow((c+0.055)/1.055, 2.4)
-		}
-		sum += weights[i] * c
-	}
-	return sum
 }
 
 // channels takes a colour of the form #rrggbb apart, 0 to 255 each.
