@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"encoding/json"
 	"errors"
 	"time"
 )
@@ -37,6 +38,10 @@ type Account struct {
 	Password       PasswordPolicy
 	Providers      []string // names in order; empty: the platform's default chain
 	Branding       Branding
+	Metadata       json.RawMessage // a JSON object as core.ParseMetadata gives it; nil means {}
+	// Host is the account's own host name, where its links lead; empty: the
+	// platform's. It is the oldest of its verified domains, and set by adding those.
+	Host string
 
 	Created time.Time
 	Updated time.Time

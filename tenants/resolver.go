@@ -3,30 +3,42 @@ package tenants
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
 )
 
-// Directory looks accounts up where they are stored. Both answer ErrUnknown.
+// Directory looks accounts up where they are stored. All answer ErrUnknown.
 type Directory interface {
 	AccountByID(ctx context.Context, id AccountID) (Account, error)
 	AccountBySlug(ctx context.Context, slug string) (Account, error)
+	// AccountByHost finds the account whose verified domain has that host, in the
+	// spelling of ParseHost.
+	AccountByHost(ctx context.Context, host string) (Account, error)
 }
 
 // resolverEntries bounds the cache; an account takes about a kilobyte.
 const resolverEntries = 20_000
 
-// Resolver turns what stands for {ACCOUNT} into an account, remembering the last
-// 20,000. It forgets everything on Clear, and is told to by whoever watches the
+// Resolver turns what stands for {ACCOUNT}, or a host name, into an account,
+// remembering the last 20,000. It forgets everything on Clear, and is told to by whoever watches the
 // database for changes; it never asks by itself.
 type Resolver struct {
 	directory Directory
-	cache     *otter.Cache[string, Account]
+	cache     *otter.Cache[known, Account]
+	era       atomic.Uint64 // counts the Clears
+}
+
+// known is what an account was found by, and in which era: what a look-up read before
+// a Clear and gives after it is remembered for nobody.
+type known struct {
+	era uint64
+	ref string
 }
 
 // NewResolver gives an empty resolver over directory.
 func NewResolver(directory Directory) (*Resolver, error) {
-	cache, err := otter.New(&otter.Options[string, Account]{MaximumSize: resolverEntries})
+	cache, err := otter.New(&otter.Options[known, Account]{MaximumSize: resolverEntries})
 	if err != nil {
 		return nil, fmt.Errorf("account cache: %w", err)
 	}
@@ -49,8 +61,28 @@ func (r *Resolver) Resolve(ctx context.Context, ref string) (Account, error) {
 			return r.directory.AccountByID(ctx, AccountID(id))
 		}
 	}
-	return r.cache.Get(ctx, ref, otter.LoaderFunc[string, Account](load))
+	return r.get(ctx, ref, load)
 }
 
-// Clear forgets every account.
-func (r *Resolver) Clear() { r.cache.InvalidateAll() }
+// ResolveHost gives the account whose own the host name is: in any letter case,
+// without a port. ErrUnknown, which is not remembered. A host has a dot and so is
+// never taken for a slug.
+func (r *Resolver) ResolveHost(ctx context.Context, name string) (Account, error) {
+	host, ok := ParseHost(name)
+	if !ok {
+		return Account{}, ErrUnknown
+	}
+	return r.get(ctx, host, r.directory.AccountByHost)
+}
+
+func (r *Resolver) get(ctx context.Context, ref string, load func(context.Context, string) (Account, error)) (Account, error) {
+	return r.cache.Get(ctx, known{r.era.Load(), ref}, otter.LoaderFunc[known, Account](func(ctx context.Context, k known) (Account, error) {
+		return load(ctx, k.ref)
+	}))
+}
+
+// Clear forgets every account, those that are being looked up just now as well.
+func (r *Resolver) Clear() {
+	r.era.Add(1)
+	r.cache.InvalidateAll()
+}

@@ -29,6 +29,14 @@ func (d *directory) AccountBySlug(_ context.Context, slug string) (Account, erro
 	return d.account, nil
 }
 
+func (d *directory) AccountByHost(_ context.Context, host string) (Account, error) {
+	d.asked.Add(1)
+	if host != d.account.Host || host == "" {
+		return Account{}, ErrUnknown
+	}
+	return d.account, nil
+}
+
 func setup(t *testing.T) (*Resolver, *directory) {
 	t.Helper()
 	d := &directory{account: New(anID, "acme", "Acme")}
@@ -82,5 +90,46 @@ func TestResolverDoesNotRememberTheUnknown(t *testing.T) {
 	d.account.Slug = "late"
 	if _, err := r.Resolve(t.Context(), "late"); err != nil {
 		t.Fatalf("an account made since is not found: %v", err)
+	}
+}
+
+// slowDirectory answers with the account as it was when it was asked, once it may.
+type slowDirectory struct {
+	directory
+	asking chan struct{}
+	may    chan struct{}
+}
+
+func (d *slowDirectory) AccountBySlug(ctx context.Context, slug string) (Account, error) {
+	account, err := d.directory.AccountBySlug(ctx, slug)
+	d.asking <- struct{}{}
+	<-d.may
+	return account, err
+}
+
+// What a look-up reads before a change and gives after it is not remembered: whoever
+// asks when the change has been told gets what the account is now.
+func TestALookUpThatAChangeOvertakesIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	d := &slowDirectory{directory: directory{account: New(anID, "acme", "Acme")}, asking: make(chan struct{}, 8), may: make(chan struct{}, 8)}
+	r, err := NewResolver(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan error)
+	go func() {
+		_, err := r.Resolve(t.Context(), "acme")
+		first <- err
+	}()
+	<-d.asking
+	d.account.Status = StatusCanceled
+	r.Clear()
+	d.may <- struct{}{}
+	d.may <- struct{}{}
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	if account, err := r.Resolve(t.Context(), "acme"); err != nil || account.Status != StatusCanceled {
+		t.Errorf("an account that was canceled is %s for good: %v", account.Status, err)
 	}
 }
