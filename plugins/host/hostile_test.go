@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -21,9 +22,9 @@ import (
 // end is how a plugin ended, for the observer and for the operator.
 type end struct{ reason, text string }
 
-// None of these comes up, each says why, and the plugin beside them works all the
+// T33: none of these comes up, each says why, and the plugin beside them works all the
 // while.
-func TestAPluginThatDoesNotComeUp(t *testing.T) {
+func TestT33APluginThatDoesNotComeUp(t *testing.T) {
 	t.Parallel()
 	want := map[string]end{
 		"exit":            {reasonExit, "ended (exit status 3) before it was up"},
@@ -34,7 +35,7 @@ func TestAPluginThatDoesNotComeUp(t *testing.T) {
 		"tcp":             {reasonHandshake, "handshake: its address is not a unix socket"},
 		"file":            {reasonHandshake, "handshake: its address is not a unix socket"},
 		"outside":         {reasonHandshake, "handshake: its socket is not in the directory it was given"},
-		"version":         {reasonHandshake, "handshake: it does not speak version 1 of the contract"},
+		"version":         {reasonHandshake, "handshake: it speaks neither version 2 nor 1 of the contract"},
 		"no-certificate":  {reasonHandshake, "handshake: its certificate cannot be read"},
 		"bad-certificate": {reasonHandshake, "handshake: its certificate cannot be read"},
 		"no-tls":          {reasonDescribe, "Describe: the provider process ended during the call gRPC Unavailable"},
@@ -45,6 +46,7 @@ func TestAPluginThatDoesNotComeUp(t *testing.T) {
 	}
 	server := smtptest.Start(t, smtptest.Options{})
 	b := setup(t, func(c *Config) {
+		c.Sandbox = SandboxOff            // it would keep some from getting so far
 		c.StartTimeout = 30 * time.Second // nothing here is to depend on it
 		// Once each: twenty processes that start again and again tell nothing more.
 		c.BackoffMin = time.Minute
@@ -54,6 +56,11 @@ func TestAPluginThatDoesNotComeUp(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, b.ends(t, slices.Collect(maps.Keys(want))), cmp.AllowUnexported(end{})); diff != "" {
 		t.Errorf("ends (-want +got):\n%s", diff)
+	}
+	for name, end := range want { // as an operator reads it
+		if told := fmt.Sprintf(`"plugin":%q,"reason":%q,"error":%q`, name, end.reason, end.text); !strings.Contains(b.log.String(), told) {
+			t.Errorf("the log lacks %s", told)
+		}
 	}
 	if strings.Contains(b.log.String(), "somebody connected") {
 		t.Error("the host dialled the TCP address")
@@ -130,9 +137,9 @@ func TestASilentPluginDelaysNobody(t *testing.T) {
 	}
 }
 
-func TestAPluginThatMisbehavesInACall(t *testing.T) {
+func TestT32APluginThatMisbehavesInACall(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil, "panic", "die", "huge", "long-line", "flood")
+	b := setup(t, nil, "panic", "die", "huge", "giant", "long-line", "flood", "eat", "bomb", "hang")
 	short := func(name string) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -147,12 +154,19 @@ func TestAPluginThatMisbehavesInACall(t *testing.T) {
 		{"panic", sdk.Unknown, "the provider broke down during the call"},
 		{"die", sdk.Unknown, "the provider process ended during the call"},
 		{"huge", sdk.Unknown, "the provider's answer is too large"},
+		{"giant", sdk.Unknown, "the provider's answer is too large"},
+		{"eat", sdk.Unknown, "the provider process ended during the call"},
+		{"bomb", sdk.Temporary, "no process can be made"},
 	} {
 		err := short(c.name)
 		if failure := sdk.FailureOf(err); err == nil || failure.Kind != c.want || failure.Public != c.public {
 			t.Errorf("%s: %+v", c.name, failure)
 		}
+		if err != nil && !strings.HasPrefix(err.Error(), fmt.Sprintf("plugin %q: %s: %s", c.name, c.want, c.public)) {
+			t.Errorf("%s: the error is %v", c.name, err)
+		}
 	}
+	b.everyCallHangs(t)
 	for _, name := range []string{"long-line", "flood"} {
 		for range 2 { // a wedged plugin would not answer the second time
 			if err := short(name); err != nil {
@@ -163,7 +177,7 @@ func TestAPluginThatMisbehavesInACall(t *testing.T) {
 	if err := b.Check(t.Context(), "panic", sdk.Settings{}); kindOf(err) != sdk.Unknown {
 		t.Errorf("Check = %v", err)
 	}
-	for _, name := range []string{"panic", "huge", "long-line", "flood"} {
+	for _, name := range []string{"panic", "huge", "giant", "long-line", "flood", "bomb", "hang"} {
 		if status := b.status(t, name); status.State != StateUp || status.Restarts != 0 {
 			t.Errorf("%s: %+v", name, status)
 		}
@@ -177,6 +191,27 @@ func TestAPluginThatMisbehavesInACall(t *testing.T) {
 		t.Errorf("%d of 40,000 lines were logged", n)
 	}
 	eventually(t, "the panic is logged", func() bool { return strings.Contains(b.log.String(), "panic in Send") })
+}
+
+// everyCallHangs: Send, Check and ParseEvent of a plugin that hangs in each end with
+// the caller's deadline.
+func (b *bundle) everyCallHangs(t *testing.T) {
+	t.Helper()
+	for method, call := range map[string]func(context.Context) error{
+		"Send":  func(ctx context.Context) error { _, err := b.Send(ctx, "hang", plain("{}")); return err },
+		"Check": func(ctx context.Context) error { return b.Check(ctx, "hang", sdk.Settings{}) },
+		"ParseEvent": func(ctx context.Context) error {
+			_, err := b.ParseEvent(ctx, "hang", sdk.Settings{}, sdk.Callback{})
+			return err
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := call(ctx)
+		cancel()
+		if want := `plugin "hang": unknown: the provider did not answer in time`; err == nil || err.Error() != want {
+			t.Errorf("%s = %v, want %s", method, err, want)
+		}
+	}
 }
 
 func TestAnUnhealthyPluginIsReplaced(t *testing.T) {
@@ -291,5 +326,55 @@ func TestOneHangingPluginDelaysNobody(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("a call took %s", took)
 		}
+	}
+}
+
+// T32: everything at once; BenchmarkBesideHostilePlugins measures each. The host stays up, a good provider answers, and
+// nothing is left behind (which setup looks for).
+func TestT32AGoodProviderAnswersBesideAllOfThem(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) {
+		c.StartTimeout, c.DrainTimeout, c.BackoffMin = 10*time.Second, time.Millisecond, 100*time.Millisecond
+	}, append(misbehaviours(), "quiet")...)
+	eventually(t, "the good one is up", func() bool { return b.status(t, "quiet").State == StateUp })
+	ctx, cancel := context.WithCancel(t.Context())
+	var calling sync.WaitGroup
+	defer calling.Wait()
+	defer cancel()
+	b.provoke(ctx, &calling, misbehaviours())
+	for range 200 {
+		began := time.Now()
+		if _, err := b.Send(t.Context(), "quiet", plain("{}")); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("a call took %s", took)
+		}
+	}
+	if status := b.status(t, "quiet"); status.Restarts != 0 {
+		t.Errorf("status = %+v", status)
+	}
+}
+
+// misbehaviours are the ways to behave badly that a plugin has here.
+func misbehaviours() []string {
+	return []string{
+		"no-tls", "tcp", "long-before", "long-line", "silent", "exit", "panic", "hang", "describe-hangs", "health-hangs",
+		"huge", "giant", "flood", "bomb", "eat", "prints", "die", "endless",
+	}
+}
+
+// provoke calls every one of names again and again until ctx ends.
+func (b *bundle) provoke(ctx context.Context, calling *sync.WaitGroup, names []string) {
+	for _, name := range names {
+		calling.Go(func() {
+			for ctx.Err() == nil {
+				short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+				_, _ = b.Send(short, name, plain("{}"))
+				_ = b.Check(short, name, sdk.Settings{})
+				<-short.Done() // five times a second each
+				cancel()
+			}
+		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
@@ -20,6 +21,10 @@ import (
 // searchPath is the plugins' PATH: fixed, so that nothing of the host's is told.
 const searchPath = "/usr/local/bin:/usr/bin:/bin"
 
+// sameDeadline is how much earlier the plugin's end of a call may notice a deadline
+// than the host's own timer.
+const sameDeadline = 20 * time.Millisecond
+
 // maxSchema bounds the settings schema of a plugin, in bytes.
 const maxSchema = 256 << 10
 
@@ -29,17 +34,60 @@ type instance struct {
 	client      *goplugin.Client
 	provider    sdk.Provider
 	description sdk.Description
+	calls       sync.WaitGroup // in flight; Add only under plugin.mu and while it is plugin.instance
 }
 
-// launch starts the process and brings it up within StartTimeout. After an error
-// nothing is left of it.
+// launch brings a process up within StartTimeout: of the executable as it lies in
+// the directory now, verified. After an error nothing is left of it.
 func (p *plugin) launch(ctx context.Context) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.host.config.StartTimeout)
 	defer cancel()
-	proc := newProcess(p.path, p.host.spawner, p.lines)
+	b, err := p.choose()
+	if err != nil {
+		return nil, err
+	}
+	running, err := p.launchBinary(ctx, b)
+	if err != nil {
+		p.reject(b)
+		return nil, err
+	}
+	p.adopt(b)
+	return running, nil
+}
+
+// launchBinary verifies and starts b. Where its ports are to be its own choice and
+// are not known yet, it is asked for them first, in a cage without any.
+func (p *plugin) launchBinary(ctx context.Context, b *binary) (*instance, error) {
+	if err := p.verify(b); err != nil {
+		return nil, err
+	}
+	if p.asksForPorts(b) {
+		asked, err := p.run(ctx, b, &sdk.Permissions{})
+		if err != nil {
+			return nil, err
+		}
+		b.asked = &asked.description.Permissions
+		asked.stop(p.host.config.StopTimeout)
+	}
+	running, err := p.run(ctx, b, b.asked)
+	if err != nil {
+		return nil, err
+	}
+	p.told(running.process, b)
+	return running, nil
+}
+
+// run starts a process and brings it up. asked is what it may have of what is its
+// own choice; nil: there is no choice.
+func (p *plugin) run(ctx context.Context, b *binary, asked *sdk.Permissions) (*instance, error) {
+	memory := b.memory(p.host.config.MemoryLimit, asked)
+	proc := newProcess(p.path, b, p.host.spawner, p.lines)
+	if err := p.cage(proc, memory, asked); err != nil {
+		return nil, err
+	}
 	config := serve.ClientConfig(
 		func(cmd *exec.Cmd, dir string) (runner.Runner, error) {
-			proc.prepare(p.environment(cmd.Env), dir)
+			proc.prepare(environment(cmd.Env, memory), dir)
 			return proc, nil
 		},
 		proc.dial,
@@ -47,7 +95,7 @@ func (p *plugin) launch(ctx context.Context) (*instance, error) {
 		p.lines.writer("stderr"),
 	)
 	config.StartTimeout = p.host.config.StartTimeout
-	config.UnixSocketConfig = &goplugin.UnixSocketConfig{TempDir: p.host.base}
+	config.UnixSocketConfig = &goplugin.UnixSocketConfig{TempDir: p.host.base.path}
 	running := &instance{process: proc, client: goplugin.NewClient(config)}
 
 	var err error
@@ -56,7 +104,7 @@ func (p *plugin) launch(ctx context.Context) (*instance, error) {
 		defer close(connected)
 		err = running.connect(ctx)
 	}()
-	p.setProcess(proc)
+	p.addProcess(proc)
 	select {
 	case <-connected:
 	case <-ctx.Done():
@@ -66,9 +114,12 @@ func (p *plugin) launch(ctx context.Context) (*instance, error) {
 		proc.sever()
 		proc.kill()
 		<-connected
-		err = &endError{reasonTimeout, fmt.Sprintf("was not up within %s", p.host.config.StartTimeout)}
 	}
-	if err == nil {
+	deadline, _ := ctx.Deadline()
+	switch {
+	case ctx.Err() != nil, err != nil && time.Until(deadline) < sameDeadline:
+		err = &endError{reasonTimeout, fmt.Sprintf("was not up within %s", p.host.config.StartTimeout)}
+	case err == nil:
 		err = p.acceptable(running.description)
 	}
 	if err != nil {
@@ -80,12 +131,12 @@ func (p *plugin) launch(ctx context.Context) (*instance, error) {
 	return running, nil
 }
 
-// environment is all that the plugin sees: go-plugin's variables, a fixed PATH
-// and the memory limit.
-func (p *plugin) environment(handshake []string) []string {
+// environment is all that the plugin sees: go-plugin's variables, a fixed PATH and
+// a goal for Go's collector that leaves a tenth of the memory to everything else.
+func environment(handshake []string, memory int64) []string {
 	return append([]string{
 		"PATH=" + searchPath,
-		"GOMEMLIMIT=" + strconv.FormatInt(p.host.config.MemoryLimit, 10),
+		"GOMEMLIMIT=" + strconv.FormatInt(memory/10*9, 10),
 	}, handshake...)
 }
 

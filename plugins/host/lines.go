@@ -20,6 +20,7 @@ type lineLog struct {
 	log    *slog.Logger
 	redact *redactor
 	rate   float64
+	tell   func(dropped bool) // of every line
 
 	mu      sync.Mutex
 	allowed float64
@@ -27,9 +28,12 @@ type lineLog struct {
 	dropped int
 }
 
-func newLineLog(log *slog.Logger, redact *redactor, perSecond int) *lineLog {
+// lineLevel is the level of every line: which one a plugin means nobody can tell.
+const lineLevel = "info"
+
+func newLineLog(log *slog.Logger, redact *redactor, perSecond int, tell func(dropped bool)) *lineLog {
 	rate := float64(perSecond)
-	return &lineLog{log: log, redact: redact, rate: rate, allowed: 2 * rate, at: time.Now()}
+	return &lineLog{log: log, redact: redact, rate: rate, tell: tell, allowed: 2 * rate, at: time.Now()}
 }
 
 func (l *lineLog) writer(stream string) *lineWriter {
@@ -38,6 +42,7 @@ func (l *lineLog) writer(stream string) *lineWriter {
 
 func (l *lineLog) line(stream string, line []byte, cut bool) {
 	allowed, dropped := l.take()
+	l.tell(!allowed)
 	if dropped > 0 {
 		l.log.Warn("plugin lines dropped", "count", dropped)
 	}

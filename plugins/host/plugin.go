@@ -2,13 +2,10 @@ package host
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +23,13 @@ type plugin struct {
 	lines   *lineLog
 	slots   chan struct{}
 	settled chan struct{} // closed once it is up or has failed
+	poked   chan struct{} // one place: look at the executable now
+	end     func()        // ends supervise
+
+	// The supervise loop's own.
+	binary   *binary   // what runs, or ran last
+	rejected *identity // an executable that was tried in its place and did not come up
+	retiring sync.WaitGroup
 
 	mu          sync.Mutex
 	state       State
@@ -34,11 +38,14 @@ type plugin struct {
 	draining    bool
 	calls       sync.WaitGroup // Add only under mu and while not draining
 	instance    *instance      // while up
-	process     *process       // while one runs
+	processes   []*process     // that may be running, the newest last
 	description sdk.Description
 	restarts    int
 	lastError   string
 	checksum    string
+	layers      []Layer
+	ports       []uint16 // that it may connect to
+	anyPort     bool
 }
 
 func newPlugin(name, path string, h *Host) *plugin {
@@ -50,11 +57,12 @@ func newPlugin(name, path string, h *Host) *plugin {
 		redact:  newRedactor(),
 		slots:   make(chan struct{}, h.config.MaxCalls),
 		settled: make(chan struct{}),
+		poked:   make(chan struct{}, 1),
 		state:   StateStarting,
 		since:   time.Now(),
 		changed: make(chan struct{}),
 	}
-	p.lines = newLineLog(p.log, p.redact, h.config.MaxLines)
+	p.lines = newLineLog(p.log, p.redact, h.config.MaxLines, func(dropped bool) { h.config.Observer.Line(name, lineLevel, dropped) })
 	return p
 }
 
@@ -63,12 +71,13 @@ func newPlugin(name, path string, h *Host) *plugin {
 func (p *plugin) supervise(ctx context.Context) {
 	defer p.settle()
 	defer p.enter(StateDown, nil)
+	defer p.forget()
 	var ends int // since it was last stable
 	for {
 		running, err := p.bringUp(ctx)
 		began := time.Now()
 		if running != nil {
-			err = p.watch(ctx, running)
+			running, err = p.serve(ctx, running)
 		}
 		if time.Since(began) >= stableAfter {
 			ends = 0
@@ -78,19 +87,15 @@ func (p *plugin) supervise(ctx context.Context) {
 		if ctx.Err() == nil {
 			p.fail(err, wait)
 		}
-		next := StateBackoff
-		if wait == 0 {
-			next = StateStarting // calls wait for it
-		}
 		// Out of the way of new calls before it is ended; draining is Stop's and is
 		// done by now.
-		p.enter(next, nil)
+		p.enter(afterEnd(ends, wait), nil)
 		if running != nil {
 			running.stop(p.host.config.StopTimeout)
 			p.lines.flush()
 		}
 		p.settle()
-		if !pause(ctx, wait) {
+		if !p.pause(ctx, wait) {
 			p.host.config.Observer.PluginExited(p.name, reasonStop)
 			p.log.Info("plugin stopped")
 			return
@@ -99,22 +104,92 @@ func (p *plugin) supervise(ctx context.Context) {
 	}
 }
 
-// bringUp launches one process. Its checksum is read beside it.
+// afterEnd is the state after so many ends: calls wait for a start that comes at
+// once.
+func afterEnd(ends int, wait time.Duration) State {
+	switch {
+	case wait == 0:
+		return StateStarting
+	case ends >= crashLoop:
+		return StateDegraded
+	}
+	return StateBackoff
+}
+
+// bringUp launches the process that serves from now on.
 func (p *plugin) bringUp(ctx context.Context) (*instance, error) {
-	hashed := make(chan struct{})
-	go func() {
-		defer close(hashed)
-		p.hash()
-	}()
 	running, err := p.launch(ctx)
 	if err == nil {
-		p.enter(StateUp, running)
-		p.settle()
-		p.host.config.Observer.PluginStarted(p.name, running.description.Version)
-		p.log.Info("plugin started", "version", running.description.Version, "pid", running.process.pid())
+		p.takeOver(running)
 	}
-	<-hashed
 	return running, err
+}
+
+// takeOver gives new calls to running.
+func (p *plugin) takeOver(running *instance) {
+	p.enter(StateUp, running)
+	p.settle()
+	p.host.config.Observer.PluginStarted(p.name, running.description.Version)
+	p.log.Info("plugin started", "version", running.description.Version, "pid", running.process.pid())
+}
+
+// serve watches over running, and puts a process of a new executable in its place
+// when there is one: the old one ends when the new one is up and its own calls are
+// done. It returns what runs at last, and why that is to be given up.
+func (p *plugin) serve(ctx context.Context, running *instance) (*instance, error) {
+	for {
+		err := p.watch(ctx, running)
+		if !errors.Is(err, errReplaced) {
+			return running, err
+		}
+		next, err := p.launch(ctx)
+		if err != nil {
+			p.keep(err)
+			continue
+		}
+		p.takeOver(next)
+		p.retire(ctx, running)
+		running = next
+	}
+}
+
+// errReplaced is watch's when another executable lies in the directory.
+var errReplaced = errors.New("the executable was replaced")
+
+// keep tells that a new executable did not come up and the old one goes on.
+func (p *plugin) keep(err error) {
+	p.mu.Lock()
+	p.lastError = "the new executable: " + err.Error()
+	p.mu.Unlock()
+	p.log.Warn("plugin is not upgraded", "error", err.Error())
+}
+
+// retire ends old once its calls are done, in the background: the one that took
+// over is watched meanwhile.
+func (p *plugin) retire(ctx context.Context, old *instance) {
+	p.retiring.Go(func() {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			old.calls.Wait()
+		}()
+		timer := time.NewTimer(p.host.config.DrainTimeout)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+		case <-ctx.Done(): // Stop has drained
+		}
+		old.stop(p.host.config.StopTimeout)
+	})
+}
+
+// forget waits for the retired processes and lets go of the sealed copy.
+func (p *plugin) forget() {
+	p.retiring.Wait()
+	if p.binary != nil {
+		p.binary.close()
+	}
 }
 
 // watch returns why the process is to be given up.
@@ -128,7 +203,11 @@ func (p *plugin) watch(ctx context.Context, running *instance) error {
 			return ctx.Err()
 		case <-running.process.exited:
 			return running.process.end()
+		case <-p.poked:
 		case <-ticker.C:
+		}
+		if p.replaced() {
+			return errReplaced
 		}
 		check, cancel := context.WithTimeout(ctx, p.host.config.HealthTimeout)
 		err := running.provider.Health(check)
@@ -222,20 +301,46 @@ func (p *plugin) drain() <-chan struct{} {
 	return done
 }
 
-// kill ends the process at once, if there is one.
+func (p *plugin) awaitDrained(most time.Duration) {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-p.drain():
+	case <-timer.C:
+	}
+}
+
+// poke has the executable looked at now.
+func (p *plugin) poke() {
+	select {
+	case p.poked <- struct{}{}:
+	default:
+	}
+}
+
+// kill ends every process at once.
 func (p *plugin) kill() {
 	p.mu.Lock()
-	process := p.process
+	processes := slices.Clone(p.processes)
 	p.mu.Unlock()
-	if process != nil {
+	for _, process := range processes {
 		process.kill()
 	}
 }
 
-func (p *plugin) setProcess(process *process) {
+func (p *plugin) addProcess(process *process) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.process = process
+	p.processes = append(slices.DeleteFunc(p.processes, gone), process)
+}
+
+func gone(process *process) bool {
+	select {
+	case <-process.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *plugin) status() Status {
@@ -251,38 +356,27 @@ func (p *plugin) status() Status {
 		Since:     p.since,
 		LastError: p.lastError,
 		Contents:  p.description.Contents,
+		Cage:      slices.Clone(p.layers),
+		Ports:     slices.Clone(p.ports),
+		AnyPort:   p.anyPort,
 	}
-	if p.process != nil { // its number is 0 once it is gone
-		status.PID = p.process.pid()
+	if p.instance != nil { // its number is 0 once it is gone
+		status.PID = p.instance.process.pid()
+	} else if n := len(p.processes); n > 0 {
+		status.PID = p.processes[n-1].pid()
 	}
 	return status
 }
 
-// hash reads the executable beside its start. It is told, not enforced: pinning
-// needs a copy that nobody can exchange between hashing and executing.
-func (p *plugin) hash() {
-	file, err := os.Open(p.path)
-	if err != nil {
-		return // the start itself reports it
-	}
-	defer func() { _ = file.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, file); err != nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.checksum = hex.EncodeToString(h.Sum(nil))
-}
-
-// pause waits for d; false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
+// pause waits for d, or until it is poked: what was wrong may have been put right.
+// False when ctx ended first.
+func (p *plugin) pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return ctx.Err() == nil
+	case <-p.poked:
 	case <-ctx.Done():
-		return false
 	}
+	return ctx.Err() == nil
 }

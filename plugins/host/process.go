@@ -3,6 +3,7 @@ package host
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,10 @@ import (
 // the plugin then blocks for good), lets go-plugin see nothing but a handshake
 // that was checked, and kills the whole process group.
 type process struct {
-	path    string
+	path    string // where the plugin was found: its name for itself
+	binary  *binary
+	cage    *cageSpec // nil: none
+	helper  string
 	spawner *spawner
 	lines   *lineLog
 	env     []string
@@ -34,6 +38,7 @@ type process struct {
 
 	exited    chan struct{} // closed when the process is gone and its output is read
 	connected chan struct{} // closed when connect is done with go-plugin
+	reported  chan struct{} // closed when the cage helper has become the plugin, or has not
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -42,6 +47,7 @@ type process struct {
 	doomed  bool // killed before it existed
 	fault   error
 	cause   error
+	layers  []Layer // complete once reported is closed
 	socket  string
 	severed bool
 	conns   []net.Conn
@@ -53,10 +59,10 @@ var _ runner.Runner = (*process)(nil)
 // that escaped its group could hold the pipe for ever.
 const outputGrace = 100 * time.Millisecond
 
-func newProcess(path string, spawner *spawner, lines *lineLog) *process {
+func newProcess(path string, binary *binary, spawner *spawner, lines *lineLog) *process {
 	p := &process{
-		path: path, spawner: spawner, lines: lines,
-		exited: make(chan struct{}), connected: make(chan struct{}),
+		path: path, binary: binary, spawner: spawner, lines: lines,
+		exited: make(chan struct{}), connected: make(chan struct{}), reported: make(chan struct{}),
 	}
 	p.handshake, p.handshakeEnd = io.Pipe()
 	p.noise, p.noiseEnd = io.Pipe()
@@ -74,36 +80,36 @@ func (p *process) Start(context.Context) error {
 		p.mu.Unlock()
 		_ = p.handshakeEnd.Close()
 		_ = p.noiseEnd.Close()
+		close(p.reported)
 		close(p.exited)
 	}
 	return err
 }
 
 func (p *process) start() error {
-	outRead, outWrite, err := os.Pipe()
+	var pipes pipes
+	defer pipes.closeWriters()
+	outRead, outWrite := pipes.open()
+	errRead, errWrite := pipes.open()
+	reportRead, reportWrite := pipes.open()
+	if pipes.err != nil {
+		pipes.closeReaders()
+		return pipes.err
+	}
+	cmd, err := p.command(reportWrite)
+	if err == nil {
+		cmd.Env = p.env
+		cmd.Dir = "/"
+		cmd.Stdout = outWrite
+		cmd.Stderr = errWrite
+		cmd.SysProcAttr = attributes()
+		err = p.spawner.start(cmd)
+	}
 	if err != nil {
+		pipes.closeReaders()
 		return err
 	}
-	errRead, errWrite, err := os.Pipe()
-	if err != nil {
-		_ = outRead.Close()
-		_ = outWrite.Close()
-		return err
-	}
-	cmd := exec.Command(p.path)
-	cmd.Env = p.env
-	cmd.Dir = "/"
-	cmd.Stdout = outWrite
-	cmd.Stderr = errWrite
-	cmd.SysProcAttr = attributes()
-	err = p.spawner.start(cmd)
-	_ = outWrite.Close()
-	_ = errWrite.Close()
-	if err != nil {
-		_ = outRead.Close()
-		_ = errRead.Close()
-		return err
-	}
+	pipes.closeWriters()
 	p.mu.Lock()
 	p.cmd, p.id = cmd, cmd.Process.Pid
 	doomed := p.doomed
@@ -114,13 +120,86 @@ func (p *process) start() error {
 
 	var reading sync.WaitGroup
 	reading.Go(func() { p.readOutput(outRead) })
+	reading.Go(func() { p.readReport(reportRead) })
 	reading.Go(func() {
 		w := p.lines.writer("stderr")
 		_, _ = io.Copy(w, errRead) // ends with the process
 		w.flush()
 	})
-	go p.reap(cmd, &reading, outRead, errRead)
+	go p.reap(cmd, &reading, outRead, errRead, reportRead)
 	return nil
+}
+
+// pipes are the streams from a process to the host.
+type pipes struct {
+	readers, writers []*os.File
+	err              error
+}
+
+func (p *pipes) open() (reader, writer *os.File) {
+	if p.err != nil {
+		return nil, nil
+	}
+	reader, writer, p.err = os.Pipe()
+	if p.err == nil {
+		p.readers, p.writers = append(p.readers, reader), append(p.writers, writer)
+	}
+	return reader, writer
+}
+
+func (p *pipes) closeReaders() { closeAll(p.readers) }
+
+func (p *pipes) closeWriters() {
+	closeAll(p.writers)
+	p.writers = nil
+}
+
+func closeAll(files []*os.File) {
+	for _, file := range files {
+		_ = file.Close()
+	}
+}
+
+// command executes the sealed copy: through the helper, which finds it and the
+// pipe for its report at fixed numbers, or directly.
+func (p *process) command(report *os.File) (*exec.Cmd, error) {
+	if p.cage == nil {
+		cmd := p.binary.command()
+		cmd.Args = []string{p.path}
+		return cmd, nil
+	}
+	spec := *p.cage
+	spec.Sockets = p.dir
+	argument, err := json.Marshal(spec)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(p.helper)
+	cmd.Args = []string{helperName, string(argument)}
+	cmd.ExtraFiles = []*os.File{p.binary.file, report} // sealedFD, reportFD
+	return cmd, nil
+}
+
+// maxReport bounds what is read of a report, in bytes.
+const maxReport = 64 << 10
+
+// readReport takes what the helper says of its layers, until it is the plugin: the
+// pipe closes as it becomes it.
+func (p *process) readReport(stream io.Reader) {
+	defer close(p.reported)
+	decoder := json.NewDecoder(io.LimitReader(stream, maxReport))
+	for {
+		var report cageReport
+		if decoder.Decode(&report) != nil {
+			return
+		}
+		p.mu.Lock()
+		p.layers = append(p.layers, report.Layers...)
+		if err := report.err(); err != nil && p.fault == nil {
+			p.fault = err
+		}
+		p.mu.Unlock()
+	}
 }
 
 // reap waits for the end of the process and closes what belonged to it.
@@ -140,9 +219,7 @@ func (p *process) reap(cmd *exec.Cmd, reading *sync.WaitGroup, streams ...*os.Fi
 	case <-read:
 	case <-time.After(outputGrace):
 	}
-	for _, stream := range streams {
-		_ = stream.Close()
-	}
+	closeAll(streams)
 	<-read
 	_ = p.handshakeEnd.Close()
 	_ = p.noiseEnd.Close()

@@ -1,6 +1,11 @@
 package host
 
-import "syscall"
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+)
 
 // attributes puts the process into a group of its own and ends it with the thread
 // that started it, which is the spawner's and lives as long as the host.
@@ -24,4 +29,12 @@ func awaitExit(pid int) bool {
 			return errno == 0
 		}
 	}
+}
+
+// command executes the copy without a cage, by its descriptor, which is the first
+// after the three streams.
+func (b *binary) command() *exec.Cmd {
+	cmd := exec.Command(fmt.Sprintf("/proc/self/fd/%d", sealedFD))
+	cmd.ExtraFiles = []*os.File{b.file}
+	return cmd
 }

@@ -127,6 +127,16 @@ func encodings(value string) []string {
 		base64.RawStdEncoding.EncodeToString(bytes),
 		base64.RawURLEncoding.EncodeToString(bytes),
 		hex.EncodeToString(bytes),
+		strings.ToUpper(hex.EncodeToString(bytes)),
+	}
+	// Wherever the value stands in what was encoded: the characters that are its alone.
+	for offset := range 3 {
+		shifted := append(make([]byte, offset), bytes...)
+		for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			if own := alphabet.EncodeToString(shifted)[(offset*8+5)/6 : len(shifted)*8/6]; len(own) >= minValue {
+				forms = append(forms, own)
+			}
+		}
 	}
 	slices.Sort(forms)
 	return slices.Compact(forms)

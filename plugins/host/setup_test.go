@@ -21,7 +21,12 @@ import (
 // built is where TestMain put the executables.
 var built string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if status, cage := Cage(os.Args); cage {
+		os.Exit(status)
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "passmend-host-test-")
@@ -31,7 +36,9 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	built = dir
-	build := exec.Command("go", "build", "-o", dir, "../../cmd/passmend-smtp", "./testdata/hostile", "./testdata/keeper")
+	// Static, as plugins are shipped.
+	build := exec.Command("go", "build", "-o", dir, "../../cmd/passmend-smtp", "./testdata/cage", "./testdata/hostile", "./testdata/keeper")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the plugins: %v\n%s", err, out)
 		return 1
@@ -77,6 +84,8 @@ func setup(t *testing.T, change func(*Config), names ...string) *bundle {
 	config := Config{
 		Dir: b.dir, SocketDir: b.sockets, Observer: b.observed,
 		Logger: slog.New(slog.NewJSONHandler(b.log, nil)), StartTimeout: 20 * time.Second,
+		// Not this program: the race detector does not live within the limits of a cage.
+		Helper: filepath.Join(built, "cage"), AnyPort: true, // servers of tests have ports of their own
 	}
 	if change != nil {
 		change(&config)
@@ -202,6 +211,7 @@ func (o *observed) PluginExited(name, reason string)   { fmt.Fprintln(o, "exited
 func (o *observed) Call(name, method, outcome string, _ time.Duration) {
 	fmt.Fprintln(o, "call", name, method, outcome)
 }
+func (o *observed) Line(string, string, bool) {}
 
 const (
 	canaryLink     = "https://reset.example.com/r/AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA"

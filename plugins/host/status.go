@@ -16,6 +16,7 @@ const (
 	StateStarting State = "starting"
 	StateUp       State = "up"
 	StateBackoff  State = "backoff"
+	StateDegraded State = "degraded"
 	StateDown     State = "down"
 )
 
@@ -24,8 +25,7 @@ type Status struct {
 	Name    string
 	Version string // empty before the first Describe
 	Path    string
-	// Checksum is the SHA-256 of the executable in hex, read at the last start;
-	// empty until it is known.
+	// Checksum is the SHA-256 in hex of what was executed last; empty until then.
 	Checksum  string
 	State     State
 	Restarts  int
@@ -33,6 +33,13 @@ type Status struct {
 	Since     time.Time // when State began
 	LastError string    // why it last ended or did not start; empty if it never did
 	Contents  []sdk.Content
+	// Cage is every layer as it was at the last start, in LayerNames' order; empty
+	// before the first.
+	Cage []Layer
+	// Ports are the TCP ports that it may connect to, in order; AnyPort says that
+	// nothing bounds them.
+	Ports   []uint16
+	AnyPort bool
 }
 
 // List gives every plugin, by name.
@@ -51,11 +58,15 @@ func (h *Host) List() []Status {
 type Observer interface {
 	PluginStarted(name, version string)
 	// PluginExited is told of every end and of every start that failed; reason is
-	// one of exit, start, handshake, timeout, describe, health and stop.
+	// one of exit, start, verify, handshake, timeout, describe, health and stop.
+	// A process that another took over from is not told of.
 	PluginExited(name, reason string)
 	// Call is told of every call that reached a plugin or was refused: method is
 	// Check or Send, outcome one of sdk's.
 	Call(name, method, outcome string, d time.Duration)
+	// Line is told of every line that a plugin wrote to its output: whether it went to
+	// the log, at a level of slog's in small letters, or was dropped beyond the rate.
+	Line(name, level string, dropped bool)
 }
 
 type silent struct{}
@@ -63,11 +74,13 @@ type silent struct{}
 func (silent) PluginStarted(string, string)               {}
 func (silent) PluginExited(string, string)                {}
 func (silent) Call(string, string, string, time.Duration) {}
+func (silent) Line(string, string, bool)                  {}
 
 // The reasons of Observer.PluginExited.
 const (
 	reasonExit      = "exit"
 	reasonStart     = "start"
+	reasonVerify    = "verify"
 	reasonHandshake = "handshake"
 	reasonTimeout   = "timeout"
 	reasonDescribe  = "describe"

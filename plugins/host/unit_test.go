@@ -134,7 +134,7 @@ func TestLines(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			out := &buffer{}
-			lines := newLineLog(slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{ReplaceAttr: onlyLine})), newRedactor(), 100)
+			lines := newLineLog(slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{ReplaceAttr: onlyLine})), newRedactor(), 100, func(bool) {})
 			w := lines.writer("stdout")
 			for _, text := range c.writes {
 				if n, err := w.Write([]byte(text)); n != len(text) || err != nil {
@@ -158,13 +158,20 @@ func onlyLine(_ []string, a slog.Attr) slog.Attr {
 
 func TestLinesAreBoundedByRate(t *testing.T) {
 	t.Parallel()
-	out := &buffer{}
-	lines := newLineLog(slog.New(slog.NewTextHandler(out, nil)), newRedactor(), 10)
+	out, dropped := &buffer{}, 0
+	lines := newLineLog(slog.New(slog.NewTextHandler(out, nil)), newRedactor(), 10, func(drop bool) {
+		if drop {
+			dropped++
+		}
+	})
 	w := lines.writer("stderr")
 	for range 1000 {
 		fmt.Fprintln(w, "again")
 	}
 	lines.flush()
+	if n := count(out.String(), "again"); n+dropped != 1000 {
+		t.Errorf("of 1000 lines %d were logged and %d told of as dropped", n, dropped)
+	}
 	if n := count(out.String(), "again"); n < 20 || n > 40 {
 		t.Errorf("%d lines, want 20 and what a moment adds", n)
 	}

@@ -75,6 +75,12 @@ type Receipt struct {
 	Outcome Outcome
 	// MessageID is the receiving side's own name for the message; may be empty.
 	MessageID string
+	// Code is the receiving side's status, at most 16 characters: "250", "5.7.1"
+	// (RFC 3463) or "410" (HTTP). May be empty.
+	Code string
+	// Answer is what an event's endpoint said, for its owner: at most 256
+	// printable characters. Empty for mail.
+	Answer string
 	// Steps tell where the time went, in order.
 	Steps []Step
 }
@@ -85,3 +91,40 @@ type Step struct {
 	Start    time.Duration // since Send was entered
 	Duration time.Duration
 }
+
+// Callback is one HTTP request of the provider's service, as it arrived at
+// /v1/accounts/{ACCOUNT}/provider-events/{PROVIDER}.
+type Callback struct {
+	// Headers holds names in canonical form (RFC 9110, section 5.1) in no
+	// particular order; a name may be there more than once.
+	Headers []Header
+	// Body is at most 1 MiB.
+	Body []byte
+}
+
+// ProviderEvent is one thing that the service reports of an earlier message.
+type ProviderEvent struct {
+	// ID is the service's name for the event; a repeated one is taken once.
+	ID string
+	// Kind says what happened.
+	Kind EventKind
+	// MessageID is the Receipt.MessageID of the message.
+	MessageID string
+	// Recipient is the address that the event is about; may be empty.
+	Recipient string
+	// At is when it happened by the service's clock; zero: unknown.
+	At time.Time
+	// Public and Private are as in Failure.
+	Public, Private string
+}
+
+// EventKind is what happened to a message after it was taken.
+type EventKind string
+
+// The closed list of event kinds.
+const (
+	Delivered  EventKind = "delivered"  // the recipient's server took it
+	Bounced    EventKind = "bounced"    // refused for good; the address is suppressed
+	Deferred   EventKind = "deferred"   // refused for now; the service tries again
+	Complained EventKind = "complained" // the recipient calls it spam; suppressed
+)

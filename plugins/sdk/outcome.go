@@ -31,6 +31,8 @@ type Failure struct {
 	Public string
 	// Private is for the operator: codes and the server's own words.
 	Private string
+	// Code and Answer are as in Receipt.
+	Code, Answer string
 	// RetryAfter is the shortest wait for RateLimited; 0 leaves it to the host.
 	RetryAfter time.Duration
 	// Until is when a QuotaExhausted ends; zero leaves it to the host.

@@ -27,6 +27,19 @@ type Provider interface {
 	Health(ctx context.Context) error
 }
 
+// EventParser is a Provider whose service reports back: what was delivered, what
+// bounced, who complained. A provider without such reports leaves it out.
+type EventParser interface {
+	Provider
+
+	// ParseEvent proves that callback comes from the service, by its signature
+	// or by the credentials that the settings ask for, and only then reads it.
+	// One that proves nothing is a *Failure of kind AuthenticationFailed, one
+	// that cannot be read ContentRefused. A callback about nothing of interest
+	// gives no events and no error. It touches no network.
+	ParseEvent(ctx context.Context, settings Settings, callback Callback) ([]ProviderEvent, error)
+}
+
 // Content names a kind of message that a provider takes.
 type Content string
 
@@ -47,8 +60,13 @@ type Description struct {
 	// Contents lists what Send takes; at least one.
 	Contents []Content
 	// SettingsSchema is a JSON Schema (2020-12) of the settings object as JSON
-	// text. A property marked "writeOnly": true is a secret.
+	// text, at most 256 KiB. Of a property, "title" and "description" are its
+	// label and help, "writeOnly": true makes it a secret, "x-order" (a number)
+	// is its place in a form, and "x-show-if" ({"other": value}) shows it only
+	// while another property has that value.
 	SettingsSchema []byte
+	// ParsesEvents says that the provider is an EventParser; serve sets it.
+	ParsesEvents bool
 	// Permissions is what the provider asks of the host's cage.
 	Permissions Permissions
 }
@@ -56,7 +74,11 @@ type Description struct {
 // Permissions is what a provider needs of the outside. Everything else is
 // refused where the host can refuse it.
 type Permissions struct {
-	// Ports are the TCP ports that the provider connects to.
+	// Hosts are the names that the provider connects to, for the operator to read
+	// and for network policies; "*" stands for hosts that the settings name.
+	Hosts []string
+	// Ports are the TCP ports that the provider connects to. Name resolution is
+	// always allowed.
 	Ports []uint16
 	// MemoryBytes is the most memory the process may use; 0 means 256 MiB.
 	MemoryBytes int64

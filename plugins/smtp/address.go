@@ -3,20 +3,32 @@ package smtp
 import (
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // atext beyond letters and digits (RFC 5321, 4.1.2).
 const atextSymbols = "!#$%&'*+-/=?^_`{|}~"
 
-// isAddress takes dot-atom "@" domain only. Quoted local parts and address
-// literals are legal and are refused all the same: they are where commands hide.
-// The local part may be UTF-8 (RFC 6531), the domain is in its ASCII form.
-func isAddress(address string) bool {
+// parseAddress takes dot-atom "@" domain only and gives it as it is to be written:
+// the domain as A-labels (RFC 5890), the local part untouched, which may be UTF-8
+// (RFC 6531). Quoted local parts and address literals are legal and are refused
+// all the same: they are where commands hide.
+func parseAddress(address string) (written string, ok bool) {
 	if len(address) > 320 || hasControl(address) {
-		return false
+		return "", false
 	}
 	local, domain, found := strings.Cut(address, "@")
-	return found && isDotAtom(local) && isDomain(domain)
+	if !found || !isDotAtom(local) {
+		return "", false
+	}
+	if !isASCII(domain) {
+		var err error
+		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
+			return "", false
+		}
+	}
+	return local + "@" + domain, isDomain(domain)
 }
 
 func isDotAtom(local string) bool {

@@ -45,7 +45,8 @@ func conformanceTarget(t *testing.T, provider sdk.Provider) sdktest.Target {
 		Provider: provider,
 		Name:     "smtp",
 		Settings: sdk.Settings{Values: settings, Secrets: password("right-password")},
-		Stalled:  sdk.Settings{Values: fmt.Appendf(nil, `{"host":%q,"port":%d,"tls":"none"}`, stalled.Host, stalled.Port)},
+		Stalled:  scripted(stalled),
+		Scripted: failing(t),
 		Refused: []sdktest.Refused{
 			{Case: "no host", Settings: sdk.Settings{Values: []byte(`{}`)}, Names: "host"},
 			{Case: "wrong port", Settings: sdk.Settings{Values: []byte(`{"host":"a.example","port":0}`)}, Names: "port"},
@@ -55,12 +56,41 @@ func conformanceTarget(t *testing.T, provider sdk.Provider) sdktest.Target {
 		Inbox: func() []sdktest.Sent {
 			var sent []sdktest.Sent
 			for _, message := range server.Messages() {
-				parsed := smtptest.Parse(t, message.Raw)
-				sent = append(sent, sdktest.Sent{
-					MessageID: parsed.MessageID(), To: strings.Join(message.To, ","), Text: parsed.Text, HTML: parsed.HTML,
-				})
+				parsed, err := sdktest.ParseMail(message.Raw, strings.Join(message.To, ","))
+				if err != nil {
+					t.Errorf("a mail cannot be read: %v", err)
+				}
+				sent = append(sent, parsed)
 			}
 			return sent
 		},
 	}
+}
+
+// failing is a server for each class of failure.
+func failing(t *testing.T) map[sdk.Outcome]sdk.Settings {
+	t.Helper()
+	servers := make(map[sdk.Outcome]sdk.Settings)
+	for outcome, script := range map[sdk.Outcome][2]string{
+		sdk.RecipientRefused:     {"RCPT", "550 5.1.1 no such user"},
+		sdk.ContentRefused:       {smtptest.Dot, "554 5.7.1 spam"},
+		sdk.Misconfigured:        {"MAIL", "550 5.1.8 not your domain"},
+		sdk.AuthenticationFailed: {"MAIL", "530 5.7.0 log in first"},
+		sdk.RateLimited:          {"RCPT", "450 4.7.28 slow down"},
+		sdk.QuotaExhausted:       {"MAIL", "550 5.4.5 enough for today"},
+		sdk.Temporary:            {"RCPT", "451 4.7.1 greylisted"},
+		sdk.Unknown:              {smtptest.Dot, smtptest.Close},
+	} {
+		servers[outcome] = scripted(smtptest.StartScripted(t, func(_ int, verb string) string {
+			if verb == script[0] {
+				return script[1]
+			}
+			return ""
+		}))
+	}
+	return servers
+}
+
+func scripted(s *smtptest.Scripted) sdk.Settings {
+	return sdk.Settings{Values: fmt.Appendf(nil, `{"host":%q,"port":%d,"tls":"none"}`, s.Host, s.Port)}
 }

@@ -6,13 +6,10 @@ import (
 	"errors"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/wneessen/go-mail/smtp"
-
-	"github.com/passmend/passmend/plugins/sdk"
 )
 
 const (
@@ -27,13 +24,20 @@ const (
 // conn is one connection to a server, greeted, encrypted and authenticated. One
 // call uses it at a time.
 type conn struct {
-	raw    *boundedConn
-	client *smtp.Client
-	broken bool
+	raw       *boundedConn
+	client    *smtp.Client
+	local     bool // the far end is this machine
+	encrypted bool
+	used      bool // a message was begun on it
+	broken    bool
 }
 
 // dial connects, and hands over a connection that is ready for MAIL.
 func dial(ctx context.Context, s *settings, t *timer) (*conn, error) {
+	config, err := s.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
 	end := t.step("dial")
 	dialer := net.Dialer{Timeout: dialTimeout}
 	raw, err := dialer.DialContext(ctx, "tcp", s.address())
@@ -41,9 +45,9 @@ func dial(ctx context.Context, s *settings, t *timer) (*conn, error) {
 		end()
 		return nil, &stageError{stage: stageDial, err: err}
 	}
-	c := &conn{raw: &boundedConn{Conn: raw}}
+	c := &conn{raw: &boundedConn{Conn: raw}, local: isLoopbackAddr(raw.RemoteAddr())}
 	release := c.bind(ctx)
-	err = c.greet(ctx, s, t, end)
+	err = c.greet(ctx, s, config, t, end)
 	if err == nil {
 		err = c.authenticate(s, t)
 	}
@@ -57,21 +61,21 @@ func dial(ctx context.Context, s *settings, t *timer) (*conn, error) {
 
 // greet brings the connection to the point where authentication may follow.
 // endDial ends the step that dial began.
-func (c *conn) greet(ctx context.Context, s *settings, t *timer, endDial func()) (err error) {
+func (c *conn) greet(ctx context.Context, s *settings, config *tls.Config, t *timer, endDial func()) (err error) {
 	var transport net.Conn = c.raw
 	end := endDial
 	defer func() { end() }()
-	if s.TLS == tlsNone && !isLoopbackAddr(c.raw.RemoteAddr()) {
+	if s.TLS == tlsNone && !c.local {
 		return misconfigured("tls", "may be none for a loopback host only")
 	}
 	if s.TLS == tlsImplicit {
 		end()
 		end = t.step("tls")
-		encrypted := tls.Client(c.raw, s.tlsConfig())
+		encrypted := tls.Client(c.raw, config)
 		if err := encrypted.HandshakeContext(ctx); err != nil {
 			return &stageError{stage: stageTLS, err: err}
 		}
-		transport = encrypted
+		transport, c.encrypted = encrypted, true
 	}
 	if c.client, err = smtp.NewClient(transport, s.Host); err != nil {
 		return &stageError{stage: stageGreeting, err: err}
@@ -87,130 +91,11 @@ func (c *conn) greet(ctx context.Context, s *settings, t *timer, endDial func())
 	if offered, _ := c.client.Extension("STARTTLS"); !offered {
 		return misconfigured("tls", "is starttls, which the server does not offer")
 	}
-	if err := c.client.StartTLS(s.tlsConfig()); err != nil {
+	if err := c.client.StartTLS(config); err != nil {
 		return &stageError{stage: stageTLS, err: err}
 	}
+	c.encrypted = true
 	return nil
-}
-
-func (c *conn) authenticate(s *settings, t *timer) error {
-	if s.Username == "" {
-		return nil
-	}
-	defer t.step("auth")()
-	_, offered := c.client.Extension("AUTH")
-	mechanism := chooseAuth(s, offered)
-	if mechanism == nil {
-		return misconfigured("username", "is set, but the server offers no AUTH PLAIN, LOGIN or CRAM-MD5")
-	}
-	if err := c.client.Auth(mechanism); err != nil {
-		return &stageError{stage: stageAuth, err: err}
-	}
-	return nil
-}
-
-// chooseAuth prefers what hides the password when the connection does not. A
-// connection without encryption is to loopback, see settings.validate and greet.
-func chooseAuth(s *settings, offered string) smtp.Auth {
-	plainText := s.TLS == tlsNone
-	order := []string{"PLAIN", "LOGIN", "CRAM-MD5"}
-	if plainText {
-		order = []string{"CRAM-MD5", "PLAIN", "LOGIN"}
-	}
-	has := make(map[string]bool)
-	for _, name := range strings.Fields(strings.ToUpper(offered)) {
-		has[name] = true
-	}
-	for _, name := range order {
-		if !has[name] {
-			continue
-		}
-		switch name {
-		case "PLAIN":
-			return smtp.PlainAuth("", s.Username, s.password, s.Host, plainText)
-		case "LOGIN":
-			return smtp.LoginAuth(s.Username, s.password, s.Host, plainText)
-		default:
-			return smtp.CRAMMD5Auth(s.Username, s.password)
-		}
-	}
-	return nil
-}
-
-// reuse checks a kept connection with RSET, which also forgets whatever the last
-// message left behind, and sends.
-func (c *conn) reuse(ctx context.Context, m *message, t *timer) (reply string, err error) {
-	release := c.bind(ctx)
-	err = c.at(stageReset, c.client.Reset())
-	release()
-	if err != nil {
-		return "", err
-	}
-	return c.send(ctx, m, t)
-}
-
-// send hands one message over and gives the text of the server's last reply.
-func (c *conn) send(ctx context.Context, m *message, t *timer) (reply string, err error) {
-	defer t.step("data")()
-	defer c.bind(ctx)()
-	if err := c.fits(m); err != nil {
-		return "", err
-	}
-	// go-mail asks for SMTPUTF8 whenever it is offered; a relay behind the server
-	// may not have it, so it is asked for only when an address needs it.
-	c.client.SkipSMTPUTF8(!m.needsUTF8())
-	if err := c.at(stageMail, c.client.Mail("<"+m.from+">")); err != nil {
-		return "", err
-	}
-	if err := c.at(stageRcpt, c.client.Rcpt("<"+m.to+">")); err != nil {
-		return "", err
-	}
-	w, err := c.client.Data()
-	if err != nil {
-		return "", c.at(stageData, err)
-	}
-	if _, err := w.Write(m.bytes); err != nil {
-		return "", c.at(stageBody, err)
-	}
-	// Close writes the final dot. From here on the server may have taken the
-	// message whatever becomes of its reply.
-	if err := c.at(stageEnd, w.Close()); err != nil {
-		return "", err
-	}
-	if closed, ok := w.(*smtp.DataCloser); ok {
-		reply = closed.ServerResponse()
-	}
-	return reply, nil
-}
-
-// fits holds the message against what the server announced.
-func (c *conn) fits(m *message) error {
-	if m.needsUTF8() {
-		if offered, _ := c.client.Extension("SMTPUTF8"); !offered {
-			return &sdk.Failure{
-				Kind:   sdk.RecipientRefused,
-				Public: "the address needs SMTPUTF8, which the server does not offer",
-			}
-		}
-	}
-	_, size := c.client.Extension("SIZE")
-	if limit, err := strconv.Atoi(size); err == nil && limit > 0 && len(m.bytes) > limit {
-		return &sdk.Failure{Kind: sdk.ContentRefused, Public: "the message is larger than the server takes"}
-	}
-	return nil
-}
-
-// at names the stage of err and notes whether the connection survived it: a reply
-// leaves it in step, anything else does not, and 421 announces its end. A server
-// that refuses RSET is not one to keep connections to.
-func (c *conn) at(stage stage, err error) error {
-	if err == nil {
-		return nil
-	}
-	if code := replyCode(err); code == 0 || code == 421 || stage == stageReset {
-		c.broken = true
-	}
-	return &stageError{stage: stage, err: err}
 }
 
 // bind makes ctx govern the connection until release is called. A ctx that ended
@@ -218,6 +103,9 @@ func (c *conn) at(stage stage, err error) error {
 func (c *conn) bind(ctx context.Context) (release func()) {
 	c.raw.left = maxReplies
 	deadline, _ := ctx.Deadline()
+	if ctx.Err() != nil {
+		deadline = time.Unix(1, 0) // not a moment later, as AfterFunc would
+	}
 	_ = c.raw.SetDeadline(deadline) // fails on a closed connection only; the next use tells
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
 	return func() {

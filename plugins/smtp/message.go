@@ -11,39 +11,44 @@ import (
 	"github.com/passmend/passmend/plugins/sdk"
 )
 
-// message is a built mail: an envelope and the finished bytes.
+// message is a built mail: an envelope and what goes over the wire after DATA.
 type message struct {
-	from, to string
-	bytes    []byte
+	from, to, replyTo string
+	data              []byte
 }
 
-// needsUTF8 tells whether the envelope needs SMTPUTF8 (RFC 6531).
-func (m *message) needsUTF8() bool { return !isASCII(m.from) || !isASCII(m.to) }
+// needsUTF8 tells whether the message needs SMTPUTF8 (RFC 6531): domains are
+// A-labels by now, local parts have no such form.
+func (m *message) needsUTF8() bool {
+	return !isASCII(m.from) || !isASCII(m.to) || !isASCII(m.replyTo)
+}
 
-// build checks every field and writes the message before anything is connected.
-// Its error is a *sdk.Failure.
+// build checks every field and writes and signs the message before anything is
+// connected; a nil signer does not sign. Its error is a *sdk.Failure.
 //
 // Everything is quoted-printable: a link of at most 75 characters without "="
 // that is alone on its line stays as it is even in the raw text, and any other
-// comes out of decoding byte for byte. go-mail v0.8.1 must not be asked for
-// "7bit": it then encodes quoted-printable and labels it 7bit, which breaks every
-// link that holds a "=".
-func build(m *sdk.Mail) (*message, error) {
+// comes out of decoding byte for byte; nor can a relay have a reason to encode
+// anew and break the signature. go-mail v0.8.1 must not be asked for "7bit": it
+// then encodes quoted-printable and labels it 7bit, which breaks every link that
+// holds a "=".
+func build(m *sdk.Mail, s *signer) (*message, error) {
+	built, err := envelopeOf(m)
+	if err != nil {
+		return nil, err
+	}
 	if err := check(m); err != nil {
 		return nil, err
 	}
 	msg := mail.NewMsg(mail.WithCharset(mail.CharsetUTF8), mail.WithEncoding(mail.EncodingQP),
 		mail.WithNoDefaultUserAgent())
-	msg.FromMailAddress(&netmail.Address{Name: m.From.Name, Address: m.From.Address})
-	msg.ToMailAddress(&netmail.Address{Name: m.To.Name, Address: m.To.Address})
-	if m.ReplyTo.Address != "" {
-		msg.ReplyToMailAddress(&netmail.Address{Name: m.ReplyTo.Name, Address: m.ReplyTo.Address})
+	msg.FromMailAddress(&netmail.Address{Name: m.From.Name, Address: built.from})
+	msg.ToMailAddress(&netmail.Address{Name: m.To.Name, Address: built.to})
+	if built.replyTo != "" {
+		msg.ReplyToMailAddress(&netmail.Address{Name: m.ReplyTo.Name, Address: built.replyTo})
 	}
 	msg.Subject(m.Subject)
 	msg.SetMessageIDWithValue(m.MessageID)
-	for _, header := range m.Headers {
-		msg.SetGenHeader(mail.Header(header.Name), header.Value)
-	}
 	switch {
 	case m.Text == "":
 		msg.SetBodyString(mail.TypeTextHTML, m.HTML)
@@ -53,16 +58,91 @@ func build(m *sdk.Mail) (*message, error) {
 		msg.SetBodyString(mail.TypeTextPlain, m.Text)
 		msg.AddAlternativeString(mail.TypeTextHTML, m.HTML)
 	}
+	size := len(m.Text) + len(m.HTML) + roomForFields
 	for _, inline := range m.Inline {
 		if err := embed(msg, inline); err != nil {
 			return nil, refused("an inline part cannot be encoded", err)
 		}
+		size += len(inline.Bytes) * 3 / 2
 	}
 	var buffer bytes.Buffer
+	buffer.Grow(size + size/8)
+	// go-mail sorts its fields and keeps one of each name.
+	for _, header := range m.Headers {
+		buffer.Write(field(header))
+	}
 	if _, err := msg.WriteTo(&buffer); err != nil {
 		return nil, refused("the message cannot be encoded", err)
 	}
-	return &message{from: m.From.Address, to: m.To.Address, bytes: buffer.Bytes()}, nil
+	built.data = buffer.Bytes()
+	if !bytes.HasSuffix(built.data, []byte("\r\n")) {
+		// A body alone that ends within a line: a soft line break, which decoding
+		// removes, ends it (RFC 2045, 6.7).
+		built.data = append(built.data, "=\r\n"...)
+	}
+	if s != nil {
+		if built.data, err = s.sign(built.data); err != nil {
+			return nil, err
+		}
+	}
+	if built.data, err = overTheWire(built.data); err != nil {
+		return nil, err
+	}
+	return built, nil
+}
+
+// roomForFields is about what header fields and boundaries take, in bytes.
+const roomForFields = 2 << 10
+
+// envelopeOf checks the addresses and gives them as they are to be written.
+func envelopeOf(m *sdk.Mail) (*message, error) {
+	to, ok := parseAddress(m.To.Address)
+	if !ok {
+		return nil, &sdk.Failure{Kind: sdk.RecipientRefused, Public: "the recipient's address cannot be used with SMTP"}
+	}
+	from, ok := parseAddress(m.From.Address)
+	if !ok {
+		return nil, &sdk.Failure{Kind: sdk.Misconfigured, Public: "the sender's address is not usable"}
+	}
+	built := &message{from: from, to: to}
+	if m.ReplyTo.Address != "" {
+		if built.replyTo, ok = parseAddress(m.ReplyTo.Address); !ok {
+			return nil, &sdk.Failure{Kind: sdk.Misconfigured, Public: "the reply address is not usable"}
+		}
+	}
+	return built, nil
+}
+
+// field writes a header field, folded at spaces (RFC 5322, 2.2.3), its value in
+// encoded words where it needs them (RFC 2047).
+func field(header sdk.Header) []byte {
+	text := []byte(header.Name + ":")
+	line := len(text)
+	for word := range strings.SplitSeq(mime.QEncoding.Encode("utf-8", header.Value), " ") {
+		if word != "" && line+1+len(word) > mail.MaxHeaderLength {
+			text = append(text, "\r\n"...)
+			line = 0
+		}
+		text = append(text, " "+word...)
+		line += 1 + len(word)
+	}
+	return append(text, "\r\n"...)
+}
+
+// overTheWire doubles dots that begin a line and adds the one that ends the
+// message (RFC 5321, 4.5.2). A carriage return or line feed without the other is
+// refused: servers disagree on whether it ends a line, and that is how one message
+// becomes two.
+func overTheWire(text []byte) ([]byte, error) {
+	crlf := []byte("\r\n")
+	lines := bytes.Count(text, crlf)
+	if bytes.Count(text, crlf[:1]) != lines || bytes.Count(text, crlf[1:]) != lines {
+		return nil, refused("the message holds a bare line break", nil)
+	}
+	if dot := []byte("\r\n."); bytes.Contains(text, dot) {
+		text = bytes.ReplaceAll(text, dot, []byte("\r\n.."))
+	}
+	return append(text, '.', '\r', '\n'), nil
 }
 
 func embed(msg *mail.Msg, inline sdk.Inline) error {
@@ -79,12 +159,6 @@ func embed(msg *mail.Msg, inline sdk.Inline) error {
 // check refuses what could write a header, a recipient or a command of its own.
 func check(m *sdk.Mail) error {
 	switch {
-	case !isAddress(m.To.Address):
-		return &sdk.Failure{Kind: sdk.RecipientRefused, Public: "the recipient's address cannot be used with SMTP"}
-	case !isAddress(m.From.Address):
-		return &sdk.Failure{Kind: sdk.Misconfigured, Public: "the sender's address is not usable"}
-	case m.ReplyTo.Address != "" && !isAddress(m.ReplyTo.Address):
-		return &sdk.Failure{Kind: sdk.Misconfigured, Public: "the reply address is not usable"}
 	case hasControl(m.From.Name), hasControl(m.To.Name), hasControl(m.ReplyTo.Name):
 		return refused("a display name holds control characters", nil)
 	case hasControl(m.Subject):

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/textproto"
-	"regexp"
 	"strings"
 
 	"github.com/passmend/passmend/plugins/sdk"
@@ -57,6 +56,13 @@ func isStale(err error) bool {
 	return false
 }
 
+// isCrowded tells that the server refused a connection for now. 421 in place of a
+// greeting is what servers say that limit connections (RFC 5321, 3.8 and 4.2.2).
+func isCrowded(err error) bool {
+	var at *stageError
+	return errors.As(err, &at) && (at.stage == stageGreeting || at.stage == stageHello) && replyCode(err) == 421
+}
+
 // replyCode is the server's reply code, or 0 when err is not a reply.
 func replyCode(err error) int {
 	var reply *textproto.Error
@@ -74,23 +80,24 @@ func failureOf(err error, t *timer) *sdk.Failure {
 		failure.Steps = t.steps
 		return &failure
 	}
-	failure := &sdk.Failure{Kind: sdk.Unknown, Public: "the mail server gave no usable answer"}
+	failure := &sdk.Failure{Kind: sdk.Unknown, Public: "the mail server gave no usable answer", Steps: t.steps}
 	var at *stageError
 	if errors.As(err, &at) {
 		failure.Kind, failure.Public = classify(at.stage, at.err)
 		failure.Private = private(at.stage, at.err)
 	}
-	failure.Steps = t.steps
+	var said *textproto.Error
+	if errors.As(err, &said) {
+		failure.Code = statusOf(said.Code, said.Msg).String()
+	}
 	return failure
 }
 
 func classify(at stage, err error) (sdk.Outcome, string) {
-	code := replyCode(err)
+	var said *textproto.Error
 	switch {
-	case code >= 500:
-		return refusal(at, code)
-	case code >= 400:
-		return sdk.Temporary, "the mail server asks to try later"
+	case errors.As(err, &said) && said.Code >= 400:
+		return verdictOf(at, statusOf(said.Code, said.Msg))
 	case at == stageEnd:
 		return sdk.Unknown, "the connection was lost before the mail server confirmed the message"
 	case at == stageWait:
@@ -109,33 +116,6 @@ func classify(at stage, err error) (sdk.Outcome, string) {
 		return sdk.Temporary, "the mail server did not answer in time"
 	}
 	return sdk.Temporary, "the connection to the mail server was lost"
-}
-
-// refusal reads a 5xx reply by where it came (RFC 5321, 4.2; RFC 4954, 6).
-func refusal(at stage, code int) (sdk.Outcome, string) {
-	switch {
-	case code == 535 || code == 530 || code == 538:
-		if at == stageAuth {
-			return sdk.AuthenticationFailed, "username and password are refused by the mail server"
-		}
-		return sdk.AuthenticationFailed, "the mail server asks for username and password"
-	case at == stageAuth && code == 534:
-		return sdk.AuthenticationFailed, "the mail server refuses this way to authenticate with username and password"
-	case at == stageAuth:
-		return sdk.Misconfigured, "username is set, but the mail server does not authenticate"
-	case at == stageHello:
-		return sdk.Misconfigured, "heloName is refused by the mail server"
-	case at == stageTLS:
-		return sdk.Misconfigured, "tls is refused by the mail server"
-	case at == stageMail:
-		return sdk.Misconfigured, "the sender's address is refused by the mail server"
-	case at == stageRcpt:
-		return sdk.RecipientRefused, "the recipient's address is refused by the mail server"
-	case at == stageData || at == stageBody || at == stageEnd:
-		return sdk.ContentRefused, "the message is refused by the mail server"
-	default:
-		return sdk.Misconfigured, "host does not take mail from here"
-	}
 }
 
 func tlsFailure(err error) (sdk.Outcome, string) {
@@ -192,15 +172,4 @@ func plainWords(text string) string {
 		b.WriteString(word)
 	}
 	return b.String()
-}
-
-// queued finds the name that Postfix and its kin give a message they took.
-var queued = regexp.MustCompile(`(?i)\bqueued as ([A-Za-z0-9._-]{4,64})`)
-
-// queueID is the server's own name for the message, empty when it gave none.
-func queueID(reply string) string {
-	if found := queued.FindStringSubmatch(reply); found != nil {
-		return found[1]
-	}
-	return ""
 }

@@ -26,12 +26,22 @@ func TestRepliesBecomeOutcomes(t *testing.T) {
 		{"EHLO", "550 who", sdk.Accepted}, // HELO is tried
 		{"EHLO", smtptest.Close, sdk.Temporary},
 		{"MAIL", "550 5.7.1 sender", sdk.Misconfigured},
+		{"MAIL", "550 5.1.8 no such domain", sdk.Misconfigured},
 		{"MAIL", "530 5.7.0 first log in", sdk.AuthenticationFailed},
 		{"MAIL", "451 greylisted", sdk.Temporary},
+		{"MAIL", "452 4.4.5 slow down", sdk.RateLimited},
+		{"MAIL", "550 5.4.5 daily quota", sdk.QuotaExhausted},
 		{"MAIL", smtptest.Close, sdk.Temporary},
 		{"RCPT", "550 5.1.1 unknown", sdk.RecipientRefused},
 		{"RCPT", "553 5.1.3 bad", sdk.RecipientRefused},
+		{"RCPT", "550 5.2.1 disabled", sdk.RecipientRefused},
+		{"RCPT", "554 5.7.1 relay access denied", sdk.RecipientRefused},
+		{"RCPT", "550 5.1.7 bad sender", sdk.Misconfigured},
+		{"RCPT", "550 5.7.23 SPF", sdk.Misconfigured},
+		{"RCPT", "552 5.3.4 too big", sdk.ContentRefused},
+		{"RCPT", "550 4.2.1 of another class", sdk.RecipientRefused},
 		{"RCPT", "421 4.3.0 later", sdk.Temporary},
+		{"RCPT", "421 4.7.28 flood", sdk.RateLimited},
 		{"RCPT", "450 4.2.1 later", sdk.Temporary},
 		{"RCPT", "451 4.7.1 greylisted", sdk.Temporary},
 		{"RCPT", "452 4.2.2 full", sdk.Temporary},
@@ -40,16 +50,22 @@ func TestRepliesBecomeOutcomes(t *testing.T) {
 		{"DATA", "451 later", sdk.Temporary},
 		{"DATA", smtptest.Close, sdk.Temporary},
 		{smtptest.Dot, "554 5.7.1 spam", sdk.ContentRefused},
+		{smtptest.Dot, "550-5.7.26 no DMARC\r\n550 5.7.26 see help", sdk.Misconfigured},
+		{smtptest.Dot, "550 5.1.1 unknown after all", sdk.RecipientRefused},
+		{smtptest.Dot, "550 5.2.2 full", sdk.RecipientRefused},
 		{smtptest.Dot, "552 too large", sdk.ContentRefused},
 		{smtptest.Dot, "451 4.3.0 disk", sdk.Temporary},
 		{smtptest.Dot, smtptest.Close, sdk.Unknown},
 		{smtptest.Dot, "250 2.0.0 Ok: queued as 4XyZ12", sdk.Accepted},
+		{smtptest.Dot, "250 queued as 4XyZ12", sdk.Accepted},
 	} {
-		t.Run(c.verb+" "+c.reply, func(t *testing.T) {
-			t.Parallel()
+		eachWay(t, c.verb+" "+c.reply, func(t *testing.T, greeted string) {
 			server := smtptest.StartScripted(t, func(_ int, verb string) string {
 				if verb == c.verb {
 					return c.reply
+				}
+				if verb == "EHLO" {
+					return greeted
 				}
 				return ""
 			})
@@ -58,13 +74,16 @@ func TestRepliesBecomeOutcomes(t *testing.T) {
 				t.Fatalf("outcome = %s, want %s (%v)", kindOf(err), c.want, err)
 			}
 			if err == nil {
-				if strings.Contains(c.reply, "queued as") && receipt.MessageID != "4XyZ12" {
-					t.Errorf("message id = %q", receipt.MessageID)
+				if strings.Contains(c.reply, "queued as") && (receipt.MessageID != "4XyZ12" || receipt.Code != codeIn(c.reply)) {
+					t.Errorf("receipt = %+v", receipt)
 				}
 				return
 			}
 			failure := sdk.FailureOf(err)
-			code, _, _ := strings.Cut(c.reply, " ")
+			if failure.Code != codeIn(c.reply) {
+				t.Errorf("code = %q, want %q", failure.Code, codeIn(c.reply))
+			}
+			code := c.reply[:3]
 			if failure.Public == "" || strings.Contains(failure.Public, code) {
 				t.Errorf("public text = %q", failure.Public)
 			}
@@ -76,6 +95,18 @@ func TestRepliesBecomeOutcomes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// codeIn is the code that is told of a reply: the enhanced one if there is one of
+// the same class.
+func codeIn(reply string) string {
+	if reply == smtptest.Close {
+		return ""
+	}
+	if enhanced, _, _ := strings.Cut(reply[4:], " "); strings.Count(enhanced, ".") == 2 && enhanced[0] == reply[0] {
+		return enhanced
+	}
+	return reply[:3]
 }
 
 func TestConnectionProblemsBecomeOutcomes(t *testing.T) {

@@ -3,24 +3,29 @@ package smtp
 import (
 	"context"
 	"crypto/sha256"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/passmend/passmend/plugins/sdk"
 )
 
 const (
-	// maxPerKey bounds the open connections of one configured use.
-	maxPerKey = 16
-	// maxIdle bounds the kept connections of all uses together.
+	// maxIdle bounds the kept connections of all servers together.
 	maxIdle = 256
 	// idleTimeout is how long a connection is kept without use.
 	idleTimeout = 30 * time.Second
+	// growAfter is how long a server that has refused connections is believed
+	// before a few more are tried.
+	growAfter = time.Minute
 )
 
-// pool keeps connections by settings. Two uses that differ in any setting, the
-// password among them, never share one.
+// pool keeps connections, by server and credentials: two uses that differ in
+// anything that a connection is made with, the password among them, never share
+// one.
 type pool struct {
-	idleTimeout time.Duration
+	idleTimeout, growAfter time.Duration
 
 	mu      sync.Mutex
 	buckets map[[sha256.Size]byte]*bucket
@@ -29,86 +34,77 @@ type pool struct {
 	goodbye sync.WaitGroup // connections that are being closed by their timer
 }
 
-// bucket is what one key has: slots for open connections and the idle ones,
-// oldest first.
-type bucket struct {
-	slots chan struct{}
-	idle  []*idleConn
-	users int
-}
-
 type idleConn struct {
 	*conn
 	timer *time.Timer
 }
 
-// slot is the right to one open connection. leave gives it back.
+// slot is the right to one open connection, and that connection where one was kept.
+// leave or crowded gives it back.
 type slot struct {
 	pool   *pool
 	key    [sha256.Size]byte
 	bucket *bucket
+	kept   *conn // nil: there was none
 }
 
 func newPool() *pool {
-	return &pool{idleTimeout: idleTimeout, buckets: make(map[[sha256.Size]byte]*bucket)}
+	return &pool{idleTimeout: idleTimeout, growAfter: growAfter, buckets: make(map[[sha256.Size]byte]*bucket)}
 }
 
-// enter waits for a slot; the error is ctx's.
-func (p *pool) enter(ctx context.Context, key [sha256.Size]byte) (*slot, error) {
+// enter waits for the sender's turn; at most so many slots are given at a time.
+// The error is ctx's.
+func (p *pool) enter(ctx context.Context, key [sha256.Size]byte, most int, sender sdk.Mailbox) (*slot, error) {
 	p.mu.Lock()
 	b := p.buckets[key]
 	if b == nil {
-		b = &bucket{slots: make(chan struct{}, maxPerKey)}
+		b = &bucket{limit: most, taken: p.taken}
 		p.buckets[key] = b
 	}
-	b.users++
+	b.allow(most, p.growAfter)
+	turn := b.ask(sender)
 	p.mu.Unlock()
-	free := &slot{pool: p, key: key, bucket: b}
 	select {
-	case b.slots <- struct{}{}:
-		return free, nil
-	default:
-	}
-	select {
-	case b.slots <- struct{}{}:
-		return free, nil
+	case kept := <-turn:
+		return &slot{pool: p, key: key, bucket: b, kept: kept}, nil
 	case <-ctx.Done():
 		p.mu.Lock()
+		waited := b.withdraw(sender, turn)
 		p.forget(key, b)
 		p.mu.Unlock()
+		if !waited { // its turn has come all the same
+			(&slot{pool: p, key: key, bucket: b}).leave(<-turn)
+		}
 		return nil, ctx.Err()
 	}
 }
 
-// forget takes one user from b and the bucket from the pool when nothing is left
-// in it. The caller holds mu.
+// taken notes that a kept connection is in use again. The caller holds mu.
+func (p *pool) taken(kept *idleConn) {
+	p.idle--
+	p.stop(kept)
+}
+
+// forget takes a bucket that nobody needs from the pool. The caller holds mu.
 func (p *pool) forget(key [sha256.Size]byte, b *bucket) {
-	b.users--
-	if b.users == 0 && len(b.idle) == 0 {
+	if b.empty() {
 		delete(p.buckets, key)
 	}
 }
 
-// idle hands over the connection that was used last, or nil.
-func (s *slot) idle() *conn {
+// crowded notes that the server refused a connection because it has too many. Where
+// there is another one to wait for it ends the slot and tells so.
+func (s *slot) crowded() bool {
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
-	last := len(s.bucket.idle) - 1
-	if last < 0 {
-		return nil
-	}
-	kept := s.bucket.idle[last]
-	s.bucket.idle = s.bucket.idle[:last]
-	s.pool.idle--
-	s.pool.stop(kept)
-	return kept.conn
+	return s.bucket.lower()
 }
 
 // leave ends the slot and keeps c, which may be nil, for the next one.
 func (s *slot) leave(c *conn) {
 	p := s.pool
 	p.mu.Lock()
-	if c != nil && c.usable() && !p.closed && p.idle < maxIdle {
+	if c != nil && !p.closed && p.idle < maxIdle {
 		kept := &idleConn{conn: c}
 		p.goodbye.Add(1)
 		kept.timer = time.AfterFunc(p.idleTimeout, func() { p.expire(s.key, s.bucket, kept) })
@@ -116,9 +112,9 @@ func (s *slot) leave(c *conn) {
 		p.idle++
 		c = nil
 	}
+	s.bucket.giveBack()
 	p.forget(s.key, s.bucket)
 	p.mu.Unlock()
-	<-s.bucket.slots
 	if c != nil {
 		c.quit()
 	}
@@ -134,11 +130,14 @@ func (p *pool) expire(key [sha256.Size]byte, b *bucket, kept *idleConn) {
 	}
 	b.idle = slices.Delete(b.idle, i, i+1)
 	p.idle--
-	if b.users == 0 && len(b.idle) == 0 {
-		delete(p.buckets, key)
-	}
+	p.forget(key, b)
+	unused := len(p.buckets) == 0
 	p.mu.Unlock()
 	kept.quit()
+	if unused {
+		// The runtime by itself keeps for good much of what the last rush took.
+		debug.FreeOSMemory()
+	}
 }
 
 // stop keeps the timer from running; one that already runs finds nothing.
@@ -158,9 +157,7 @@ func (p *pool) close() {
 			all = append(all, kept.conn)
 		}
 		b.idle = nil
-		if b.users == 0 {
-			delete(p.buckets, key)
-		}
+		p.forget(key, b)
 	}
 	p.idle = 0
 	p.mu.Unlock()

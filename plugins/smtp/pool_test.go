@@ -26,51 +26,153 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
-func TestOneUseOpensAtMostSixteenConnections(t *testing.T) {
+func TestConnectionsAreOpenedAsNeededAndNotBeyondTheSetting(t *testing.T) {
 	t.Parallel()
-	server := smtptest.Start(t, smtptest.Options{})
-	provider := newProvider(t)
+	for _, c := range []struct {
+		name, setting string
+		atOnce, want  int
+	}{
+		{"one after the other", "", 1, 1},
+		{"as many as are under way", "", 40, 40},
+		{"no more than the setting", `,"connections":5`, 40, 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			// Nothing is taken before as many are there as there should be.
+			var arrived atomic.Int64
+			full := make(chan struct{})
+			server := smtptest.Start(t, smtptest.Options{Refuse: func(stage, _ string) *smtptest.Reply {
+				if stage == "data" {
+					if arrived.Add(1) == int64(c.want) {
+						close(full)
+					}
+					<-full
+				}
+				return nil
+			}})
+			provider := newProvider(t)
+			if failed := sendAtOnce(t, provider, requestTo(server.Settings(c.setting), testMail()), c.atOnce); failed != 0 {
+				t.Errorf("%d failed", failed)
+			}
+			if got := server.Peak(); got != c.want || len(server.Messages()) != c.atOnce {
+				t.Errorf("%d connections for %d messages, want %d for %d", got, len(server.Messages()), c.want, c.atOnce)
+			}
+		})
+	}
+}
+
+// sendAtOnce gives the number of failures.
+func sendAtOnce(t *testing.T, provider *Provider, request sdk.SendRequest, n int) int64 {
+	t.Helper()
 	var sending sync.WaitGroup
 	var failed atomic.Int64
-	for range 100 {
+	for range n {
 		sending.Go(func() {
-			if _, err := provider.Send(t.Context(), requestTo(server.Settings(""), testMail())); err != nil {
+			if _, err := provider.Send(t.Context(), request); err != nil {
 				failed.Add(1)
 			}
 		})
 	}
 	sending.Wait()
-	if failed.Load() != 0 || len(server.Messages()) != 100 || server.Connections() > maxPerKey {
-		t.Errorf("%d failed, %d taken over %d connections", failed.Load(), len(server.Messages()), server.Connections())
+	return failed.Load()
+}
+
+// 64 is as much as the host lets one account have under way.
+func TestHangingMailsDoNotKeepAnothersFromTheServer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, setting string
+		want          sdk.Outcome
+	}{
+		{"default", "", sdk.Accepted},
+		// The control: as few connections as hang.
+		{"64 connections", `,"connections":64`, sdk.Temporary},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			const hanging = 64
+			var hang sync.WaitGroup
+			hang.Add(hanging)
+			over := make(chan struct{})
+			server := smtptest.Start(t, smtptest.Options{Refuse: func(stage, to string) *smtptest.Reply {
+				if stage == "rcpt" && to == "hog@example.com" {
+					hang.Done()
+					<-over
+				}
+				return nil
+			}})
+			provider := newProvider(t)
+			var hog sync.WaitGroup
+			defer hog.Wait()
+			defer close(over)
+			for range hanging {
+				hog.Go(func() {
+					m := testMail()
+					m.To.Address = "hog@example.com"
+					_, _ = provider.Send(t.Context(), requestTo(server.Settings(c.setting), m))
+				})
+			}
+			hang.Wait()
+			patience := 20 * time.Second
+			if c.want != sdk.Accepted {
+				patience = 100 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if _, err := provider.Send(ctx, requestTo(server.Settings(c.setting), testMail())); kindOf(err) != c.want {
+				t.Errorf("outcome = %s (%v), want %s", kindOf(err), err, c.want)
+			}
+		})
 	}
 }
 
 func TestWaitingForAConnectionEndsWithTheDeadline(t *testing.T) {
 	t.Parallel()
 	p := newPool()
-	var slots []*slot
-	for range maxPerKey {
-		s, err := p.enter(t.Context(), [32]byte{1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		slots = append(slots, s)
+	first, err := p.enter(t.Context(), [32]byte{1}, 1, sdk.Mailbox{})
+	if err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := p.enter(ctx, [32]byte{1})
+	_, err = p.enter(ctx, [32]byte{1}, 1, sdk.Mailbox{})
 	failure := failureOf(&stageError{stage: stageWait, err: err}, newTimer())
 	if err == nil || failure.Kind != sdk.Temporary {
 		t.Errorf("enter = %v, %s", err, failure.Kind)
 	}
-	if _, err := p.enter(ctx, [32]byte{2}); err != nil {
+	other, err := p.enter(t.Context(), [32]byte{2}, 1, sdk.Mailbox{})
+	if err != nil {
 		t.Errorf("another use waits too: %v", err)
 	}
-	for _, s := range slots {
-		s.leave(nil)
-	}
-	if len(p.buckets) != 1 { // the other use's
+	first.leave(nil)
+	other.leave(nil)
+	if len(p.buckets) != 0 {
 		t.Errorf("%d buckets left", len(p.buckets))
+	}
+}
+
+// A server that takes few connections gets few, and every message all the same.
+func TestAServerThatRefusesConnectionsIsBelieved(t *testing.T) {
+	t.Parallel()
+	server := smtptest.Start(t, smtptest.Options{MaxOpen: 3})
+	provider := newProvider(t)
+	request := requestTo(server.Settings(""), testMail())
+	if failed := sendAtOnce(t, provider, request, 40); failed != 0 || len(server.Messages()) != 40 {
+		t.Errorf("%d failed, %d taken", failed, len(server.Messages()))
+	}
+	refused := server.Refused()
+	if refused == 0 {
+		t.Error("the server refused nothing: the test shows nothing")
+	}
+	if failed := sendAtOnce(t, provider, request, 40); failed != 0 || server.Refused() != refused {
+		t.Errorf("%d failed, %d more refused", failed, server.Refused()-refused)
+	}
+	// A while later some more are tried, and refused again.
+	provider.pool.mu.Lock()
+	provider.pool.growAfter = 0
+	provider.pool.mu.Unlock()
+	if failed := sendAtOnce(t, provider, request, 40); failed != 0 || server.Refused() == refused {
+		t.Errorf("%d failed, %d more refused", failed, server.Refused()-refused)
 	}
 }
 
@@ -94,12 +196,14 @@ func TestAStaleConnectionIsReplacedOnce(t *testing.T) {
 		// The control: after the dot nothing is repeated.
 		{smtptest.Dot, smtptest.Close, sdk.Unknown, 1},
 	} {
-		t.Run(c.verb+" "+c.reply, func(t *testing.T) {
-			t.Parallel()
+		eachWay(t, c.verb+" "+c.reply, func(t *testing.T, greeted string) {
 			var sent atomic.Int64
 			server := smtptest.StartScripted(t, func(connection int, verb string) string {
 				if verb == c.verb && connection == 1 && sent.Load() == 1 {
 					return c.reply
+				}
+				if verb == "EHLO" {
+					return greeted
 				}
 				return ""
 			})
@@ -110,8 +214,11 @@ func TestAStaleConnectionIsReplacedOnce(t *testing.T) {
 			}
 			sent.Store(1)
 			_, err := provider.Send(t.Context(), request)
-			if kindOf(err) != c.want || server.Connections() != c.connections {
-				t.Errorf("outcome %s over %d connections, want %s over %d", kindOf(err), server.Connections(), c.want, c.connections)
+			if kindOf(err) != c.want {
+				t.Errorf("outcome %s, want %s", kindOf(err), c.want)
+			}
+			if server.Connections() != c.connections {
+				t.Errorf("%d connections, want %d", server.Connections(), c.connections)
 			}
 		})
 	}

@@ -7,9 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,23 +23,35 @@ const (
 	tlsNone     = "none"
 )
 
+// The setting connections. The default is as many as the host has deliveries
+// under way, so that none waits for another's connection here: whose mail goes
+// next is the host's decision, which knows the accounts.
+const (
+	defaultConnections = 128
+	maxConnections     = 512
+)
+
 // settings is schema.json as Go, checked.
 type settings struct {
 	Host           string `json:"host"`
 	Port           int    `json:"port"`
 	TLS            string `json:"tls"`
+	Authentication string `json:"authentication"`
 	Username       string `json:"username"`
 	HeloName       string `json:"heloName"`
 	CACertificates string `json:"caCertificates"`
+	Connections    int    `json:"connections"`
+	DKIMDomain     string `json:"dkimDomain"`
+	DKIMSelector   string `json:"dkimSelector"`
 
 	password string
-	roots    *x509.CertPool
+	dkim     *signer // nil: messages are not signed
 }
 
 // parseSettings reads and checks; its error is a *sdk.Failure of kind
 // Misconfigured that names the setting and never quotes a value.
 func parseSettings(given sdk.Settings) (*settings, error) {
-	s := &settings{Port: 587, TLS: tlsStart}
+	s := &settings{Port: 587, TLS: tlsStart, Authentication: authAuto, Connections: defaultConnections}
 	decoder := json.NewDecoder(bytes.NewReader(given.Values))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(s); err != nil {
@@ -48,13 +60,23 @@ func parseSettings(given sdk.Settings) (*settings, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, misconfigured("settings", "must be one JSON object")
 	}
+	dkimKey := ""
 	for name, secret := range given.Secrets {
-		if name != "password" {
+		switch name {
+		case "password":
+			s.password = secret.Reveal()
+		case "dkimKey":
+			dkimKey = secret.Reveal()
+		default:
 			return nil, misconfigured("settings", "hold a secret that this provider does not know")
 		}
-		s.password = secret.Reveal()
 	}
-	return s, s.validate()
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	var err error
+	s.dkim, err = newSigner(s.DKIMDomain, s.DKIMSelector, dkimKey)
+	return s, err
 }
 
 func (s *settings) validate() error {
@@ -69,42 +91,59 @@ func (s *settings) validate() error {
 		return misconfigured("tls", "must be starttls, implicit or none")
 	case s.TLS == tlsNone && !isLoopback(s.Host):
 		return misconfigured("tls", "may be none for a loopback host only")
+	case s.Authentication != authAuto && !slices.Contains(authWays, s.Authentication):
+		return misconfigured("authentication", "must be auto, plain, login, cram-md5 or xoauth2")
+	case s.Authentication != authAuto && s.Username == "":
+		return misconfigured("username", "is missing, but authentication is not auto")
 	case s.Username == "" && s.password != "":
 		return misconfigured("username", "is missing, but there is a password")
 	case s.Username != "" && s.password == "":
 		return misconfigured("password", "is missing, but there is a user name")
 	case hasControl(s.Username):
 		return misconfigured("username", "must not hold control characters")
-	case strings.ContainsAny(s.password, "\x00\r\n"):
-		return misconfigured("password", "must not hold line breaks or NUL")
+	case hasControl(s.password):
+		return misconfigured("password", "must not hold control characters")
 	case s.HeloName != "" && !isDomain(s.HeloName):
 		return misconfigured("heloName", "must be a host name")
-	}
-	if s.CACertificates != "" {
-		s.roots = x509.NewCertPool()
-		if !s.roots.AppendCertsFromPEM([]byte(s.CACertificates)) {
-			return misconfigured("caCertificates", "must hold PEM certificates")
-		}
+	case s.Connections < 1 || s.Connections > maxConnections:
+		return misconfigured("connections", "must be 1 to "+strconv.Itoa(maxConnections))
 	}
 	return nil
 }
 
 func (s *settings) address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
-func (s *settings) tlsConfig() *tls.Config {
-	return &tls.Config{ServerName: s.Host, RootCAs: s.roots, MinVersion: tls.VersionTLS12}
+// tlsConfig reads the certificates, which is too much work for every message: a
+// kept connection was made with them.
+func (s *settings) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{
+		ServerName: s.Host,
+		MinVersion: tls.VersionTLS12,
+		// A mail fits one record. Growing records would make five writes of it.
+		DynamicRecordSizingDisabled: true,
+	}
+	if s.CACertificates != "" {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM([]byte(s.CACertificates)) {
+			return nil, misconfigured("caCertificates", "must hold PEM certificates")
+		}
+	}
+	return config, nil
 }
 
-// key names the pool for these settings. It is a digest so that no password is
-// kept; lengths keep two fields from running into each other.
+// key names the connections that may be shared: those to the same server, made
+// and authenticated in the same way. It is a digest so that no password is kept;
+// lengths keep two fields from running into each other.
 func (s *settings) key() [sha256.Size]byte {
-	h := sha256.New()
+	var b []byte
 	for _, field := range []string{
-		s.address(), s.TLS, s.Username, s.password, s.HeloName, s.CACertificates,
+		s.address(), s.TLS, s.Authentication, s.Username, s.password, s.HeloName, s.CACertificates,
 	} {
-		fmt.Fprintf(h, "%d:%s", len(field), field)
+		b = strconv.AppendInt(b, int64(len(field)), 10)
+		b = append(b, ':')
+		b = append(b, field...)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return sha256.Sum256(b)
 }
 
 // misconfigured names the setting; problem completes the sentence.

@@ -47,6 +47,23 @@ func scriptedSettings(s *smtptest.Scripted) []byte {
 	return fmt.Appendf(nil, `{"host":%q,"port":%d,"tls":"none"}`, s.Host, s.Port)
 }
 
+// pipelining is an answer to EHLO that offers it.
+const pipelining = "250-smtp.test\r\n250-PIPELINING\r\n250 8BITMIME"
+
+// eachWay runs test with a server's answer to EHLO that offers PIPELINING, and with
+// the usual one, which does not.
+func eachWay(t *testing.T, name string, test func(t *testing.T, greeted string)) {
+	t.Helper()
+	for way, greeted := range map[string]string{
+		"at once": pipelining, "one by one": "",
+	} {
+		t.Run(name+" "+way, func(t *testing.T) {
+			t.Parallel()
+			test(t, greeted)
+		})
+	}
+}
+
 // kindOf is the outcome of err, Accepted for nil.
 func kindOf(err error) sdk.Outcome {
 	if err == nil {

@@ -3,14 +3,15 @@
 //
 // Limits first: one recipient a message; addresses are dot-atoms (no quoted local
 // parts, no address literals); the connection is encrypted unless the server is
-// on loopback; AUTH is PLAIN, LOGIN or CRAM-MD5; there is no DKIM signing. Retry
-// is the host's, with one exception: a kept connection that turns out to be dead
-// before the message was begun is replaced once.
+// on loopback; XOAUTH2 takes a token and does not fetch one. Retry is the host's,
+// with two exceptions, both before the message was begun: a kept connection that
+// turns out to be dead is replaced once, and a server that has enough connections
+// is asked again over one of those it has.
 //
-//	Send ── pool ── kept connection: RSET ──┐
-//	          └──── dial, tls, auth ────────┴─ MAIL, RCPT, DATA, text │ "." ── reply
-//	                                                     temporary <──┤
-//	                                                       unknown <──┴── from here on
+//	Send ── build, sign ── pool ── kept connection: RSET ┐
+//	                         └──── dial, tls, auth ──────┴ MAIL, RCPT, DATA, text │ "." ── reply
+//	                                                                temporary <───┤
+//	                                                                  unknown <───┴── from here on
 package smtp
 
 import (
@@ -22,7 +23,7 @@ import (
 )
 
 // Version is the provider's own.
-const Version = "0.1.0"
+const Version = "0.2.0"
 
 // callTimeout bounds a call that came without a deadline.
 const callTimeout = time.Minute
@@ -50,7 +51,7 @@ func (*Provider) Describe(context.Context) (sdk.Description, error) {
 		Version:        Version,
 		Contents:       []sdk.Content{sdk.ContentMail},
 		SettingsSchema: schema,
-		Permissions:    sdk.Permissions{Ports: []uint16{25, 465, 587, 2525}},
+		Permissions:    sdk.Permissions{Hosts: []string{"*"}, Ports: []uint16{25, 465, 587, 2525}},
 	}, nil
 }
 
@@ -85,51 +86,65 @@ func (p *Provider) Send(ctx context.Context, request sdk.SendRequest) (sdk.Recei
 	if err != nil {
 		return sdk.Receipt{}, err
 	}
-	message, err := build(request.Mail)
+	message, err := build(request.Mail, parsed.dkim)
 	if err != nil {
 		return sdk.Receipt{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	reply, err := p.deliver(ctx, parsed, message, t)
+	said, err := p.deliver(ctx, parsed, message, request.Mail.From, t)
 	if err != nil {
 		return sdk.Receipt{}, failureOf(err, t)
 	}
-	return sdk.Receipt{Outcome: sdk.Accepted, MessageID: queueID(reply), Steps: t.steps}, nil
+	return sdk.Receipt{
+		Outcome:   sdk.Accepted,
+		MessageID: queueID(said.text),
+		Code:      statusOf(said.code, said.text).String(),
+		Steps:     t.steps,
+	}, nil
 }
 
-// deliver sends over a kept connection, and once more over a fresh one when the
-// kept one was dead before the server could have taken anything.
-func (p *Provider) deliver(ctx context.Context, s *settings, m *message, t *timer) (reply string, err error) {
-	slot, err := p.pool.enter(ctx, s.key())
-	if err != nil {
-		return "", &stageError{stage: stageWait, err: err}
+// deliver sends when it is the sender's turn for a connection. A server that has
+// too many already lowers what may be open, and the message waits for one of them.
+func (p *Provider) deliver(ctx context.Context, s *settings, m *message, sender sdk.Mailbox, t *timer) (reply, error) {
+	for {
+		slot, err := p.pool.enter(ctx, s.key(), s.Connections, sender)
+		if err != nil {
+			return reply{}, &stageError{stage: stageWait, err: err}
+		}
+		said, kept, err := attempt(ctx, slot, s, m, t)
+		if isCrowded(err) && slot.crowded() {
+			continue
+		}
+		slot.leave(kept)
+		return said, err
 	}
-	var kept *conn
-	defer func() { slot.leave(kept) }()
+}
 
-	if c := slot.idle(); c != nil {
-		reply, err := c.reuse(ctx, m, t)
+// attempt sends over a kept connection, and once more over a fresh one when the
+// kept one was dead before the server could have taken anything. The connection
+// that it gives back may be kept; nil means there is none.
+func attempt(ctx context.Context, slot *slot, s *settings, m *message, t *timer) (reply, *conn, error) {
+	if c := slot.kept; c != nil {
+		said, err := c.send(ctx, m, t)
 		if c.usable() {
-			kept = c
-			return reply, err
+			return said, c, err
 		}
 		c.drop()
 		if err == nil || !isStale(err) || ctx.Err() != nil {
-			return reply, err
+			return said, nil, err
 		}
 	}
 	c, err := dial(ctx, s, t)
 	if err != nil {
-		return "", err
+		return reply{}, nil, err
 	}
-	reply, err = c.send(ctx, m, t)
+	said, err := c.send(ctx, m, t)
 	if c.usable() {
-		kept = c
-	} else {
-		c.drop()
+		return said, c, err
 	}
-	return reply, err
+	c.drop()
+	return said, nil, err
 }
 
 // timer collects the steps of one call.

@@ -18,7 +18,7 @@ import (
 // Unknown: the message may have been delivered.
 type Client struct{ rpc providerv1.ProviderClient }
 
-var _ sdk.Provider = (*Client)(nil)
+var _ sdk.EventParser = (*Client)(nil)
 
 // NewClient speaks over conn, which stays the caller's. Limits on messages are
 // the connection's.
@@ -69,6 +69,23 @@ func (c *Client) Send(ctx context.Context, request sdk.SendRequest) (sdk.Receipt
 		return sdk.Receipt{}, failure
 	}
 	return receiptFromWire(reply), nil
+}
+
+// ParseEvent has the provider read a callback. A provider that is no EventParser
+// is Misconfigured.
+func (c *Client) ParseEvent(ctx context.Context, settings sdk.Settings, callback sdk.Callback) ([]sdk.ProviderEvent, error) {
+	wire, err := callbackToWire(settings, callback)
+	if err != nil {
+		return nil, refused(err)
+	}
+	reply, err := c.rpc.ParseEvent(ctx, wire)
+	if err != nil {
+		return nil, lost(err)
+	}
+	if failure := failureFromWire(reply.GetResult()); failure != nil {
+		return nil, failure
+	}
+	return eventsFromWire(reply.GetEvents()), nil
 }
 
 // Health asks whether the provider can take work.

@@ -31,12 +31,13 @@ import (
 )
 
 // The handshake. The cookie is not a secret: it tells a start by Passmend from a
-// start by hand. ProtocolVersion changes only when an old plugin could no longer
-// be spoken to.
+// start by hand. A host speaks ProtocolVersion and the one before it; the highest
+// that both ends speak is used. Version 2 added ParseEvent.
 const (
-	CookieKey       = "PASSMEND_PLUGIN"
-	CookieValue     = "provider-3f6c1f5e"
-	ProtocolVersion = 1
+	CookieKey               = "PASSMEND_PLUGIN"
+	CookieValue             = "provider-3f6c1f5e"
+	ProtocolVersion         = 2
+	PreviousProtocolVersion = 1
 	// Name is what the host dispenses.
 	Name = "provider"
 )
@@ -65,9 +66,9 @@ func Provider(p sdk.Provider) {
 		os.Exit(1)
 	}
 	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: Handshake(),
-		Plugins:         Plugins(p),
-		GRPCServer:      newServer,
+		HandshakeConfig:  Handshake(),
+		VersionedPlugins: Versions(p),
+		GRPCServer:       newServer,
 		// go-plugin narrates at trace level by default; only errors are news.
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, JSONFormat: true}),
 	})
@@ -82,10 +83,14 @@ func Handshake() plugin.HandshakeConfig {
 	}
 }
 
-// Plugins is go-plugin's map for both ends; the host passes nil and dispenses
-// Name, which gives a *Client.
-func Plugins(p sdk.Provider) plugin.PluginSet {
-	return plugin.PluginSet{Name: &bridge{provider: p}}
+// Versions is go-plugin's map for both ends, by version of the contract; the host
+// passes nil and dispenses Name, which gives a *Client. One server answers both
+// versions, for the second only adds to the first.
+func Versions(p sdk.Provider) map[int]plugin.PluginSet {
+	return map[int]plugin.PluginSet{
+		PreviousProtocolVersion: {Name: &bridge{provider: p}},
+		ProtocolVersion:         {Name: &bridge{provider: p}},
+	}
 }
 
 // ClientConfig is what the host starts a plugin with: mutual TLS always, nothing
@@ -99,7 +104,7 @@ func ClientConfig(
 ) *plugin.ClientConfig {
 	return &plugin.ClientConfig{
 		HandshakeConfig:  Handshake(),
-		Plugins:          Plugins(nil),
+		VersionedPlugins: Versions(nil),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
 		SkipHostEnv:      true,

@@ -131,7 +131,7 @@ func TestAnswersCrossTheWireWhole(t *testing.T) {
 	for _, pair := range outcomes {
 		if !isAccepted(pair.sdk) {
 			failures = append(failures, &sdk.Failure{
-				Kind: pair.sdk, Public: "public " + string(pair.sdk), Private: "private", Steps: steps,
+				Kind: pair.sdk, Public: "public " + string(pair.sdk), Private: "private", Code: "5.1.1", Answer: "gone", Steps: steps,
 				RetryAfter: 90 * time.Second, Until: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC),
 			})
 		}
@@ -159,7 +159,7 @@ func TestAnswersCrossTheWireWhole(t *testing.T) {
 		}
 	}
 	for _, want := range []sdk.Receipt{
-		{Outcome: sdk.Accepted, MessageID: "4XyZ", Steps: steps}, {Outcome: sdk.AcceptedUnknown},
+		{Outcome: sdk.Accepted, MessageID: "4XyZ", Code: "250", Answer: "ok", Steps: steps}, {Outcome: sdk.AcceptedUnknown},
 	} {
 		client := over(t, &stub{send: func(context.Context, sdk.SendRequest) (sdk.Receipt, error) { return want, nil }})
 		got, err := client.Send(t.Context(), fullRequest())
@@ -174,7 +174,7 @@ func TestDescriptionsCrossTheWireWhole(t *testing.T) {
 	want := sdk.Description{
 		Name: "smtp", Version: "1.2.3", Contents: []sdk.Content{sdk.ContentMail, sdk.ContentEvent},
 		SettingsSchema: []byte(`{"type":"object"}`),
-		Permissions:    sdk.Permissions{Ports: []uint16{25, 65535}, MemoryBytes: 64 << 20},
+		Permissions:    sdk.Permissions{Hosts: []string{"*"}, Ports: []uint16{25, 65535}, MemoryBytes: 64 << 20},
 	}
 	got, err := over(t, &stub{description: want}).Describe(t.Context())
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {

@@ -27,6 +27,7 @@ func (s *server) Describe(ctx context.Context, _ *providerv1.DescribeRequest) (*
 	if err != nil {
 		return &providerv1.DescribeReply{Result: failed(err)}, nil
 	}
+	_, description.ParsesEvents = s.provider.(sdk.EventParser)
 	reply := descriptionToWire(description)
 	reply.Result = accepted()
 	return reply, nil
@@ -49,6 +50,22 @@ func (s *server) Send(ctx context.Context, request *providerv1.SendRequest) (*pr
 		return receiptToWire(receipt), nil
 	}
 	return &providerv1.SendReply{Result: failed(err)}, nil
+}
+
+func (s *server) ParseEvent(ctx context.Context, request *providerv1.ParseEventRequest) (*providerv1.ParseEventReply, error) {
+	parser, ok := s.provider.(sdk.EventParser)
+	if !ok {
+		return s.UnimplementedProviderServer.ParseEvent(ctx, request)
+	}
+	var events []sdk.ProviderEvent
+	err := guard("ParseEvent", func() (err error) {
+		events, err = parser.ParseEvent(ctx, settingsFromWire(request.GetSettings()), callbackFromWire(request))
+		return err
+	})
+	if err != nil {
+		return &providerv1.ParseEventReply{Result: failed(err)}, nil
+	}
+	return &providerv1.ParseEventReply{Result: accepted(), Events: eventsToWire(events)}, nil
 }
 
 func (s *server) Health(ctx context.Context, _ *providerv1.HealthRequest) (*providerv1.HealthReply, error) {

@@ -69,6 +69,8 @@ func failed(err error) *providerv1.Result {
 		RetryAfterMs: failure.RetryAfter.Milliseconds(),
 		UntilUnixMs:  timeToWire(failure.Until),
 		Steps:        stepsToWire(failure.Steps),
+		Code:         strings.ToValidUTF8(failure.Code, "?"),
+		Answer:       strings.ToValidUTF8(failure.Answer, "?"),
 	}
 }
 
@@ -85,6 +87,8 @@ func failureFromWire(result *providerv1.Result) *sdk.Failure {
 		RetryAfter: max(0, time.Duration(result.GetRetryAfterMs())*time.Millisecond),
 		Until:      timeFromWire(result.GetUntilUnixMs()),
 		Steps:      stepsFromWire(result.GetSteps()),
+		Code:       result.GetCode(),
+		Answer:     result.GetAnswer(),
 	}
 	if result.GetOutcome() == providerv1.Outcome_OUTCOME_UNSPECIFIED && failure.Private == "" {
 		failure.Public = "the provider gave no usable answer"
@@ -101,6 +105,8 @@ func receiptToWire(receipt sdk.Receipt) *providerv1.SendReply {
 		Result: &providerv1.Result{
 			Outcome: outcomeToWire(receipt.Outcome),
 			Steps:   stepsToWire(receipt.Steps),
+			Code:    strings.ToValidUTF8(receipt.Code, "?"),
+			Answer:  strings.ToValidUTF8(receipt.Answer, "?"),
 		},
 		MessageId: strings.ToValidUTF8(receipt.MessageID, "?"),
 	}
@@ -111,6 +117,8 @@ func receiptFromWire(reply *providerv1.SendReply) sdk.Receipt {
 		Outcome:   outcomeFromWire(reply.GetResult().GetOutcome()),
 		MessageID: reply.GetMessageId(),
 		Steps:     stepsFromWire(reply.GetResult().GetSteps()),
+		Code:      reply.GetResult().GetCode(),
+		Answer:    reply.GetResult().GetAnswer(),
 	}
 }
 
@@ -119,7 +127,8 @@ func descriptionToWire(d sdk.Description) *providerv1.DescribeReply {
 		Name:           d.Name,
 		Version:        d.Version,
 		SettingsSchema: d.SettingsSchema,
-		Permissions:    &providerv1.Permissions{MemoryBytes: d.Permissions.MemoryBytes},
+		ParsesEvents:   d.ParsesEvents,
+		Permissions:    &providerv1.Permissions{MemoryBytes: d.Permissions.MemoryBytes, Hosts: d.Permissions.Hosts},
 	}
 	for _, content := range d.Contents {
 		reply.Contents = append(reply.Contents, string(content))
@@ -135,7 +144,11 @@ func descriptionFromWire(reply *providerv1.DescribeReply) sdk.Description {
 		Name:           reply.GetName(),
 		Version:        reply.GetVersion(),
 		SettingsSchema: reply.GetSettingsSchema(),
-		Permissions:    sdk.Permissions{MemoryBytes: max(0, reply.GetPermissions().GetMemoryBytes())},
+		ParsesEvents:   reply.GetParsesEvents(),
+		Permissions: sdk.Permissions{
+			MemoryBytes: max(0, reply.GetPermissions().GetMemoryBytes()),
+			Hosts:       reply.GetPermissions().GetHosts(),
+		},
 	}
 	for _, content := range reply.GetContents() {
 		d.Contents = append(d.Contents, sdk.Content(content))

@@ -29,12 +29,16 @@ type Options struct {
 	TLS string
 	// Users are names and passwords; none: no AUTH.
 	Users map[string]string
-	// Mechanisms are what AUTH offers; PLAIN, LOGIN and CRAM-MD5 by default.
+	// Mechanisms are what AUTH offers; PLAIN, LOGIN and CRAM-MD5 by default. With
+	// XOAUTH2 a password is the token.
 	Mechanisms []string
+	// MaxOpen is how many connections may be open at a time; one more is told 421
+	// in place of the greeting. 0 means any number.
+	MaxOpen int
 	// UTF8 offers SMTPUTF8.
 	UTF8 bool
-	// Refuse may answer a stage ("mail", "rcpt" or "data") with a reply; its
-	// argument is the address, or the message's bytes.
+	// Refuse may answer a stage ("mail", "rcpt" or "data") with a reply, after as
+	// long as it likes; its argument is the address, or the message's bytes.
 	Refuse func(stage, argument string) *Reply
 }
 
@@ -50,7 +54,9 @@ type Message struct {
 	From string
 	To   []string
 	User string
-	Raw  []byte
+	// Mechanism is how User authenticated.
+	Mechanism string
+	Raw       []byte
 }
 
 // Server is a running server. It ends with the test.
@@ -63,6 +69,9 @@ type Server struct {
 	options     Options
 	server      *smtp.Server
 	connections atomic.Int64
+	open        atomic.Int64
+	peak        atomic.Int64
+	refused     atomic.Int64
 
 	mu       sync.Mutex
 	messages []Message
@@ -85,6 +94,7 @@ func Start(t testing.TB, options Options) *Server {
 		t.Fatal(err)
 	}
 	s.Port = listener.Addr().(*net.TCPAddr).Port
+	listener = &doorkeeper{Listener: listener, server: s}
 	if options.TLS != "" {
 		certificate, ca := NewCertificate(t, "127.0.0.1")
 		s.CA = ca
@@ -98,7 +108,7 @@ func Start(t testing.TB, options Options) *Server {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.server.Serve(&countingListener{Listener: listener, n: &s.connections})
+		_ = s.server.Serve(listener)
 	}()
 	t.Cleanup(func() {
 		_ = s.server.Close()
@@ -130,17 +140,49 @@ func (s *Server) Settings(more string) []byte {
 	return []byte(text + more + "}")
 }
 
-type countingListener struct {
+// Peak tells how many were open at once at most.
+func (s *Server) Peak() int { return int(s.peak.Load()) }
+
+// Refused tells how many were refused because of MaxOpen.
+func (s *Server) Refused() int { return int(s.refused.Load()) }
+
+// doorkeeper counts connections and refuses those above MaxOpen.
+type doorkeeper struct {
 	net.Listener
-	n *atomic.Int64
+	server *Server
 }
 
-func (l *countingListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		l.n.Add(1)
+func (d *doorkeeper) Accept() (net.Conn, error) {
+	for {
+		conn, err := d.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		s := d.server
+		open := s.open.Add(1)
+		if most := int64(s.options.MaxOpen); most > 0 && open > most {
+			s.open.Add(-1)
+			s.refused.Add(1)
+			_, _ = conn.Write([]byte("421 4.7.0 too many connections\r\n"))
+			_ = conn.Close()
+			continue
+		}
+		s.connections.Add(1)
+		s.peak.Store(max(s.peak.Load(), open)) // nobody else writes it
+		return &guest{Conn: conn, open: &s.open}, nil
 	}
-	return conn, err
+}
+
+// guest is one connection that leaves once.
+type guest struct {
+	net.Conn
+	open *atomic.Int64
+	once sync.Once
+}
+
+func (g *guest) Close() error {
+	g.once.Do(func() { g.open.Add(-1) })
+	return g.Conn.Close()
 }
 
 type session struct {
@@ -193,7 +235,9 @@ func (s *session) Data(r io.Reader) error {
 	}
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
-	s.server.messages = append(s.server.messages, Message{From: s.From, To: s.To, User: s.User, Raw: raw})
+	s.server.messages = append(s.server.messages, Message{
+		From: s.From, To: s.To, User: s.User, Mechanism: s.Mechanism, Raw: raw,
+	})
 	return nil
 }
 
@@ -218,6 +262,7 @@ func (s *authSession) check(user, password string) error {
 }
 
 func (s *authSession) Auth(mechanism string) (sasl.Server, error) {
+	s.Mechanism = mechanism
 	switch mechanism {
 	case sasl.Plain:
 		return sasl.NewPlainServer(func(_, user, password string) error { return s.check(user, password) }), nil
@@ -225,8 +270,35 @@ func (s *authSession) Auth(mechanism string) (sasl.Server, error) {
 		return &loginServer{check: s.check}, nil
 	case "CRAM-MD5":
 		return &cramServer{session: s}, nil
+	case "XOAUTH2":
+		return &tokenServer{check: s.check}, nil
 	}
 	return nil, smtp.ErrAuthUnknownMechanism
+}
+
+// tokenServer is XOAUTH2: a refusal is told in a challenge first, which the client
+// answers with an empty line.
+type tokenServer struct {
+	check   func(user, token string) error
+	refusal error
+}
+
+func (o *tokenServer) Next(response []byte) (challenge []byte, done bool, err error) {
+	if o.refusal != nil {
+		return nil, true, o.refusal
+	}
+	user, token, found := strings.Cut(string(response), "\x01auth=Bearer ")
+	user, named := strings.CutPrefix(user, "user=")
+	token, ended := strings.CutSuffix(token, "\x01\x01")
+	if !found || !named || !ended {
+		return nil, true, errors.New("not a token")
+	}
+	o.refusal = o.check(user, token)
+	if o.refusal == nil {
+		return nil, true, nil
+	}
+	challenge = []byte(`{"status":"400","schemes":"Bearer"}`)
+	return challenge, false, nil
 }
 
 type loginServer struct {

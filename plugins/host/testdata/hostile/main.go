@@ -26,6 +26,9 @@ import (
 func main() {
 	mode := strings.TrimPrefix(filepath.Base(os.Args[0]), "passmend-")
 	before(mode)
+	if mode == "giant" {
+		giant(mode)
+	}
 	serve.Provider(&provider{mode: mode})
 	if mode == "stubborn" {
 		time.Sleep(time.Hour)
@@ -162,8 +165,11 @@ func (p *provider) Health(context.Context) error {
 }
 
 func (p *provider) Check(context.Context, sdk.Settings) error {
-	if p.mode == "panic" {
+	switch p.mode {
+	case "panic":
 		panic("check")
+	case "hang":
+		time.Sleep(time.Hour)
 	}
 	return nil
 }
@@ -174,6 +180,21 @@ func (p *provider) Send(_ context.Context, request sdk.SendRequest) (sdk.Receipt
 		panic("send")
 	case "hang":
 		time.Sleep(time.Hour)
+	case "eat":
+		for {
+			eaten = append(eaten, make([]byte, 16<<20))
+			for i := 0; i < 16<<20; i += 4096 {
+				eaten[len(eaten)-1][i] = 1
+			}
+		}
+	case "bomb":
+		// Each would be two by the next line, and so on.
+		for range 100 {
+			if err := exec.Command("/bin/sleep", "600").Start(); err == nil {
+				return sdk.Receipt{Outcome: sdk.Accepted, Answer: "it went off"}, nil
+			}
+		}
+		return sdk.Receipt{}, &sdk.Failure{Kind: sdk.Temporary, Public: "no process can be made"}
 	case "die":
 		os.Exit(7)
 	case "huge":
@@ -187,6 +208,8 @@ func (p *provider) Send(_ context.Context, request sdk.SendRequest) (sdk.Receipt
 			names = append(names, name)
 		}
 		return sdk.Receipt{MessageID: strings.Join(names, " ")}, nil
+	case "actions":
+		actions(request.Settings.Values)
 	case "long-line":
 		line := []byte(strings.Repeat("x", 70<<10) + "\n")
 		for range 3 {
@@ -208,6 +231,19 @@ func (p *provider) Send(_ context.Context, request sdk.SendRequest) (sdk.Receipt
 	}
 	return sdk.Receipt{Outcome: sdk.Accepted}, nil
 }
+
+func (p *provider) ParseEvent(context.Context, sdk.Settings, sdk.Callback) ([]sdk.ProviderEvent, error) {
+	switch p.mode {
+	case "panic":
+		panic("parse")
+	case "hang":
+		time.Sleep(time.Hour)
+	}
+	return nil, nil
+}
+
+// eaten is memory that is never given back.
+var eaten [][]byte
 
 // realOut and realErr are the streams of the process; go-plugin exchanges
 // os.Stdout and os.Stderr for pipes of its own.

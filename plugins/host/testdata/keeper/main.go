@@ -14,7 +14,10 @@ import (
 )
 
 func main() {
-	h, err := host.New(host.Config{Dir: os.Args[1], SocketDir: os.Args[2]})
+	if status, cage := host.Cage(os.Args); cage {
+		os.Exit(status)
+	}
+	h, err := host.New(host.Config{Dir: os.Args[1], SocketDir: os.Args[2], Helper: host.SelfHelper})
 	if err == nil {
 		err = h.Start(context.Background())
 	}

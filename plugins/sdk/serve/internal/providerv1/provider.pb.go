@@ -16,9 +16,11 @@
 //  3. listens on a unix socket in the directory PLUGIN_UNIX_SOCKET_DIR; any other
 //     address is refused;
 //  4. prints one line on standard output, at most 16 KiB, and flushes it:
-//     1|1|unix|/PATH/OF/SOCKET|grpc|CERTIFICATE
+//     1|2|unix|/PATH/OF/SOCKET|grpc|CERTIFICATE
 //     (core protocol, this contract's version, network, address, transport, and
-//     the DER certificate in base64 without padding). Nothing may be printed
+//     the DER certificate in base64 without padding). PLUGIN_PROTOCOL_VERSIONS
+//     lists the versions that the host speaks, such as "1,2": answer with the
+//     highest that you speak too. Nothing may be printed
 //     before it; what follows is read as log lines;
 //  5. serves this service, and ends when the empty call
 //     /plugin.GRPCController/Shutdown arrives; what is still there two seconds
@@ -37,6 +39,7 @@
 //     Result texts. The host blanks them out of log lines as a second line of
 //     defence.
 //
+// Version 2 added ParseEvent; a host speaks the newest version and the one before.
 // Compatible changes add fields and enum values; a reader ignores fields that
 // it does not know and takes an outcome that it does not know as unknown.
 
@@ -148,6 +151,65 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_provider_proto_rawDescGZIP(), []int{0}
 }
 
+type EventKind int32
+
+const (
+	// Nobody set it, or not known here: ignored.
+	EventKind_EVENT_KIND_UNSPECIFIED EventKind = 0
+	EventKind_EVENT_KIND_DELIVERED   EventKind = 1
+	// Refused for good; the address is suppressed.
+	EventKind_EVENT_KIND_BOUNCED EventKind = 2
+	// Refused for now; the service tries again.
+	EventKind_EVENT_KIND_DEFERRED EventKind = 3
+	// The recipient calls it spam; the address is suppressed.
+	EventKind_EVENT_KIND_COMPLAINED EventKind = 4
+)
+
+// Enum value maps for EventKind.
+var (
+	EventKind_name = map[int32]string{
+		0: "EVENT_KIND_UNSPECIFIED",
+		1: "EVENT_KIND_DELIVERED",
+		2: "EVENT_KIND_BOUNCED",
+		3: "EVENT_KIND_DEFERRED",
+		4: "EVENT_KIND_COMPLAINED",
+	}
+	EventKind_value = map[string]int32{
+		"EVENT_KIND_UNSPECIFIED": 0,
+		"EVENT_KIND_DELIVERED":   1,
+		"EVENT_KIND_BOUNCED":     2,
+		"EVENT_KIND_DEFERRED":    3,
+		"EVENT_KIND_COMPLAINED":  4,
+	}
+)
+
+func (x EventKind) Enum() *EventKind {
+	p := new(EventKind)
+	*p = x
+	return p
+}
+
+func (x EventKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EventKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_provider_proto_enumTypes[1].Descriptor()
+}
+
+func (EventKind) Type() protoreflect.EnumType {
+	return &file_provider_proto_enumTypes[1]
+}
+
+func (x EventKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EventKind.Descriptor instead.
+func (EventKind) EnumDescriptor() ([]byte, []int) {
+	return file_provider_proto_rawDescGZIP(), []int{1}
+}
+
 // Result ends every call.
 type Result struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -165,7 +227,13 @@ type Result struct {
 	UntilUnixMs int64 `protobuf:"varint,5,opt,name=until_unix_ms,json=untilUnixMs,proto3" json:"until_unix_ms,omitempty"`
 	// Where the time went, in order. The host makes spans of them, so no tracing
 	// library is needed here.
-	Steps         []*Step `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`
+	Steps []*Step `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The receiving side's status, at most 16 characters: "250", "5.7.1" (RFC 3463)
+	// or "410" (HTTP). May be empty.
+	Code string `protobuf:"bytes,7,opt,name=code,proto3" json:"code,omitempty"`
+	// What an event's endpoint said, for its owner, in at most 256 printable
+	// characters. Empty for mail.
+	Answer        string `protobuf:"bytes,8,opt,name=answer,proto3" json:"answer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -240,6 +308,20 @@ func (x *Result) GetSteps() []*Step {
 		return x.Steps
 	}
 	return nil
+}
+
+func (x *Result) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Result) GetAnswer() string {
+	if x != nil {
+		return x.Answer
+	}
+	return ""
 }
 
 // Step is one timed part of a call: "dial", "tls", "auth", "data".
@@ -349,12 +431,17 @@ type DescribeReply struct {
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// What Send takes: "mail", "event". At least one.
 	Contents []string `protobuf:"bytes,4,rep,name=contents,proto3" json:"contents,omitempty"`
-	// A JSON Schema (2020-12) of the settings object, as JSON text. A property with
-	// "writeOnly": true is a secret and arrives in Settings.secrets.
+	// A JSON Schema (2020-12) of the settings object, as JSON text, at most 256 KiB.
+	// A property with "writeOnly": true is a secret and arrives in Settings.secrets;
+	// "title" and "description" are its label and help, "x-order" (a number) its
+	// place in a form, "x-show-if" ({"other": value}) shows it only while another
+	// property has that value.
 	SettingsSchema []byte       `protobuf:"bytes,5,opt,name=settings_schema,json=settingsSchema,proto3" json:"settings_schema,omitempty"`
 	Permissions    *Permissions `protobuf:"bytes,6,opt,name=permissions,proto3" json:"permissions,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whether ParseEvent is offered; new in version 2.
+	ParsesEvents  bool `protobuf:"varint,7,opt,name=parses_events,json=parsesEvents,proto3" json:"parses_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeReply) Reset() {
@@ -429,6 +516,13 @@ func (x *DescribeReply) GetPermissions() *Permissions {
 	return nil
 }
 
+func (x *DescribeReply) GetParsesEvents() bool {
+	if x != nil {
+		return x.ParsesEvents
+	}
+	return false
+}
+
 // Permissions is what the process needs of the outside; the rest is refused
 // where the host can refuse it.
 type Permissions struct {
@@ -436,7 +530,10 @@ type Permissions struct {
 	// TCP ports that the process connects to.
 	Ports []uint32 `protobuf:"varint,1,rep,packed,name=ports,proto3" json:"ports,omitempty"`
 	// The most memory it may use in bytes; 0 means 256 MiB.
-	MemoryBytes   int64 `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	MemoryBytes int64 `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// Names that the process connects to; "*" stands for hosts that the settings
+	// name.
+	Hosts         []string `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -483,6 +580,13 @@ func (x *Permissions) GetMemoryBytes() int64 {
 		return x.MemoryBytes
 	}
 	return 0
+}
+
+func (x *Permissions) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
 }
 
 // Settings is one configured use of the provider. They come with every call and
@@ -1228,6 +1332,218 @@ func (x *Event) GetForbidden() []string {
 	return nil
 }
 
+type ParseEventRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Settings *Settings              `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
+	// Names in canonical form, such as Content-Type.
+	Headers []*Header `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// At most 1 MiB, as it arrived.
+	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParseEventRequest) Reset() {
+	*x = ParseEventRequest{}
+	mi := &file_provider_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParseEventRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParseEventRequest) ProtoMessage() {}
+
+func (x *ParseEventRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provider_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParseEventRequest.ProtoReflect.Descriptor instead.
+func (*ParseEventRequest) Descriptor() ([]byte, []int) {
+	return file_provider_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ParseEventRequest) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *ParseEventRequest) GetHeaders() []*Header {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *ParseEventRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+type ParseEventReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Result        *Result                `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	Events        []*ProviderEvent       `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParseEventReply) Reset() {
+	*x = ParseEventReply{}
+	mi := &file_provider_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParseEventReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParseEventReply) ProtoMessage() {}
+
+func (x *ParseEventReply) ProtoReflect() protoreflect.Message {
+	mi := &file_provider_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParseEventReply.ProtoReflect.Descriptor instead.
+func (*ParseEventReply) Descriptor() ([]byte, []int) {
+	return file_provider_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ParseEventReply) GetResult() *Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *ParseEventReply) GetEvents() []*ProviderEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// ProviderEvent is one thing that the service reports of an earlier message.
+type ProviderEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service's name for the event; a repeated one is taken once.
+	Id   string    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Kind EventKind `protobuf:"varint,2,opt,name=kind,proto3,enum=passmend.provider.v1.EventKind" json:"kind,omitempty"`
+	// SendReply.message_id of the message.
+	MessageId string `protobuf:"bytes,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// The address that the event is about; may be empty.
+	Recipient string `protobuf:"bytes,4,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// Milliseconds since 1970 UTC; 0: unknown.
+	AtUnixMs int64 `protobuf:"varint,5,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// As in Result.
+	Public        string `protobuf:"bytes,6,opt,name=public,proto3" json:"public,omitempty"`
+	Private       string `protobuf:"bytes,7,opt,name=private,proto3" json:"private,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProviderEvent) Reset() {
+	*x = ProviderEvent{}
+	mi := &file_provider_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProviderEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProviderEvent) ProtoMessage() {}
+
+func (x *ProviderEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_provider_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProviderEvent.ProtoReflect.Descriptor instead.
+func (*ProviderEvent) Descriptor() ([]byte, []int) {
+	return file_provider_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ProviderEvent) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ProviderEvent) GetKind() EventKind {
+	if x != nil {
+		return x.Kind
+	}
+	return EventKind_EVENT_KIND_UNSPECIFIED
+}
+
+func (x *ProviderEvent) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *ProviderEvent) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+func (x *ProviderEvent) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+func (x *ProviderEvent) GetPublic() string {
+	if x != nil {
+		return x.Public
+	}
+	return ""
+}
+
+func (x *ProviderEvent) GetPrivate() string {
+	if x != nil {
+		return x.Private
+	}
+	return ""
+}
+
 type HealthRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1236,7 +1552,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_provider_proto_msgTypes[16]
+	mi := &file_provider_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1564,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_provider_proto_msgTypes[16]
+	mi := &file_provider_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1577,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_provider_proto_rawDescGZIP(), []int{16}
+	return file_provider_proto_rawDescGZIP(), []int{19}
 }
 
 type HealthReply struct {
@@ -1273,7 +1589,7 @@ type HealthReply struct {
 
 func (x *HealthReply) Reset() {
 	*x = HealthReply{}
-	mi := &file_provider_proto_msgTypes[17]
+	mi := &file_provider_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1601,7 @@ func (x *HealthReply) String() string {
 func (*HealthReply) ProtoMessage() {}
 
 func (x *HealthReply) ProtoReflect() protoreflect.Message {
-	mi := &file_provider_proto_msgTypes[17]
+	mi := &file_provider_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1614,7 @@ func (x *HealthReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthReply.ProtoReflect.Descriptor instead.
 func (*HealthReply) Descriptor() ([]byte, []int) {
-	return file_provider_proto_rawDescGZIP(), []int{17}
+	return file_provider_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HealthReply) GetResult() *Result {
@@ -1312,30 +1628,34 @@ var File_provider_proto protoreflect.FileDescriptor
 
 const file_provider_proto_rawDesc = "" +
 	"\n" +
-	"\x0eprovider.proto\x12\x14passmend.provider.v1\"\xef\x01\n" +
+	"\x0eprovider.proto\x12\x14passmend.provider.v1\"\x9b\x02\n" +
 	"\x06Result\x127\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1d.passmend.provider.v1.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06public\x18\x02 \x01(\tR\x06public\x12\x18\n" +
 	"\aprivate\x18\x03 \x01(\tR\aprivate\x12$\n" +
 	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\x12\"\n" +
 	"\runtil_unix_ms\x18\x05 \x01(\x03R\vuntilUnixMs\x120\n" +
-	"\x05steps\x18\x06 \x03(\v2\x1a.passmend.provider.v1.StepR\x05steps\"V\n" +
+	"\x05steps\x18\x06 \x03(\v2\x1a.passmend.provider.v1.StepR\x05steps\x12\x12\n" +
+	"\x04code\x18\a \x01(\tR\x04code\x12\x16\n" +
+	"\x06answer\x18\b \x01(\tR\x06answer\"V\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\bstart_ns\x18\x02 \x01(\x03R\astartNs\x12\x1f\n" +
 	"\vduration_ns\x18\x03 \x01(\x03R\n" +
 	"durationNs\"\x11\n" +
-	"\x0fDescribeRequest\"\xfd\x01\n" +
+	"\x0fDescribeRequest\"\xa2\x02\n" +
 	"\rDescribeReply\x124\n" +
 	"\x06result\x18\x01 \x01(\v2\x1c.passmend.provider.v1.ResultR\x06result\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
 	"\bcontents\x18\x04 \x03(\tR\bcontents\x12'\n" +
 	"\x0fsettings_schema\x18\x05 \x01(\fR\x0esettingsSchema\x12C\n" +
-	"\vpermissions\x18\x06 \x01(\v2!.passmend.provider.v1.PermissionsR\vpermissions\"F\n" +
+	"\vpermissions\x18\x06 \x01(\v2!.passmend.provider.v1.PermissionsR\vpermissions\x12#\n" +
+	"\rparses_events\x18\a \x01(\bR\fparsesEvents\"\\\n" +
 	"\vPermissions\x12\x14\n" +
 	"\x05ports\x18\x01 \x03(\rR\x05ports\x12!\n" +
-	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\"\xa5\x01\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x14\n" +
+	"\x05hosts\x18\x03 \x03(\tR\x05hosts\"\xa5\x01\n" +
 	"\bSettings\x12\x16\n" +
 	"\x06values\x18\x01 \x01(\fR\x06values\x12E\n" +
 	"\asecrets\x18\x02 \x03(\v2+.passmend.provider.v1.Settings.SecretsEntryR\asecrets\x1a:\n" +
@@ -1392,7 +1712,24 @@ const file_provider_proto_rawDesc = "" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x126\n" +
 	"\aheaders\x18\x02 \x03(\v2\x1c.passmend.provider.v1.HeaderR\aheaders\x12\x12\n" +
 	"\x04body\x18\x03 \x01(\fR\x04body\x12\x1c\n" +
-	"\tforbidden\x18\x04 \x03(\tR\tforbidden\"\x0f\n" +
+	"\tforbidden\x18\x04 \x03(\tR\tforbidden\"\x9b\x01\n" +
+	"\x11ParseEventRequest\x12:\n" +
+	"\bsettings\x18\x01 \x01(\v2\x1e.passmend.provider.v1.SettingsR\bsettings\x126\n" +
+	"\aheaders\x18\x02 \x03(\v2\x1c.passmend.provider.v1.HeaderR\aheaders\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\x84\x01\n" +
+	"\x0fParseEventReply\x124\n" +
+	"\x06result\x18\x01 \x01(\v2\x1c.passmend.provider.v1.ResultR\x06result\x12;\n" +
+	"\x06events\x18\x02 \x03(\v2#.passmend.provider.v1.ProviderEventR\x06events\"\xe1\x01\n" +
+	"\rProviderEvent\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1f.passmend.provider.v1.EventKindR\x04kind\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x03 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\trecipient\x18\x04 \x01(\tR\trecipient\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x05 \x01(\x03R\batUnixMs\x12\x16\n" +
+	"\x06public\x18\x06 \x01(\tR\x06public\x12\x18\n" +
+	"\aprivate\x18\a \x01(\tR\aprivate\"\x0f\n" +
 	"\rHealthRequest\"C\n" +
 	"\vHealthReply\x124\n" +
 	"\x06result\x18\x01 \x01(\v2\x1c.passmend.provider.v1.ResultR\x06result*\xb3\x02\n" +
@@ -1408,11 +1745,19 @@ const file_provider_proto_rawDesc = "" +
 	"\x17OUTCOME_QUOTA_EXHAUSTED\x10\b\x12\x15\n" +
 	"\x11OUTCOME_TEMPORARY\x10\t\x12\x13\n" +
 	"\x0fOUTCOME_UNKNOWN\x10\n" +
-	"2\xcf\x02\n" +
+	"*\x8d\x01\n" +
+	"\tEventKind\x12\x1a\n" +
+	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14EVENT_KIND_DELIVERED\x10\x01\x12\x16\n" +
+	"\x12EVENT_KIND_BOUNCED\x10\x02\x12\x17\n" +
+	"\x13EVENT_KIND_DEFERRED\x10\x03\x12\x19\n" +
+	"\x15EVENT_KIND_COMPLAINED\x10\x042\xad\x03\n" +
 	"\bProvider\x12V\n" +
 	"\bDescribe\x12%.passmend.provider.v1.DescribeRequest\x1a#.passmend.provider.v1.DescribeReply\x12M\n" +
 	"\x05Check\x12\".passmend.provider.v1.CheckRequest\x1a .passmend.provider.v1.CheckReply\x12J\n" +
-	"\x04Send\x12!.passmend.provider.v1.SendRequest\x1a\x1f.passmend.provider.v1.SendReply\x12P\n" +
+	"\x04Send\x12!.passmend.provider.v1.SendRequest\x1a\x1f.passmend.provider.v1.SendReply\x12\\\n" +
+	"\n" +
+	"ParseEvent\x12'.passmend.provider.v1.ParseEventRequest\x1a%.passmend.provider.v1.ParseEventReply\x12P\n" +
 	"\x06Health\x12#.passmend.provider.v1.HealthRequest\x1a!.passmend.provider.v1.HealthReplyBOZMgithub.com/passmend/passmend/plugins/sdk/serve/internal/providerv1;providerv1b\x06proto3"
 
 var (
@@ -1427,63 +1772,74 @@ func file_provider_proto_rawDescGZIP() []byte {
 	return file_provider_proto_rawDescData
 }
 
-var file_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_provider_proto_goTypes = []any{
-	(Outcome)(0),            // 0: passmend.provider.v1.Outcome
-	(*Result)(nil),          // 1: passmend.provider.v1.Result
-	(*Step)(nil),            // 2: passmend.provider.v1.Step
-	(*DescribeRequest)(nil), // 3: passmend.provider.v1.DescribeRequest
-	(*DescribeReply)(nil),   // 4: passmend.provider.v1.DescribeReply
-	(*Permissions)(nil),     // 5: passmend.provider.v1.Permissions
-	(*Settings)(nil),        // 6: passmend.provider.v1.Settings
-	(*CheckRequest)(nil),    // 7: passmend.provider.v1.CheckRequest
-	(*CheckReply)(nil),      // 8: passmend.provider.v1.CheckReply
-	(*SendRequest)(nil),     // 9: passmend.provider.v1.SendRequest
-	(*SendReply)(nil),       // 10: passmend.provider.v1.SendReply
-	(*Mailbox)(nil),         // 11: passmend.provider.v1.Mailbox
-	(*Header)(nil),          // 12: passmend.provider.v1.Header
-	(*Mail)(nil),            // 13: passmend.provider.v1.Mail
-	(*Inline)(nil),          // 14: passmend.provider.v1.Inline
-	(*Facts)(nil),           // 15: passmend.provider.v1.Facts
-	(*Event)(nil),           // 16: passmend.provider.v1.Event
-	(*HealthRequest)(nil),   // 17: passmend.provider.v1.HealthRequest
-	(*HealthReply)(nil),     // 18: passmend.provider.v1.HealthReply
-	nil,                     // 19: passmend.provider.v1.Settings.SecretsEntry
+	(Outcome)(0),              // 0: passmend.provider.v1.Outcome
+	(EventKind)(0),            // 1: passmend.provider.v1.EventKind
+	(*Result)(nil),            // 2: passmend.provider.v1.Result
+	(*Step)(nil),              // 3: passmend.provider.v1.Step
+	(*DescribeRequest)(nil),   // 4: passmend.provider.v1.DescribeRequest
+	(*DescribeReply)(nil),     // 5: passmend.provider.v1.DescribeReply
+	(*Permissions)(nil),       // 6: passmend.provider.v1.Permissions
+	(*Settings)(nil),          // 7: passmend.provider.v1.Settings
+	(*CheckRequest)(nil),      // 8: passmend.provider.v1.CheckRequest
+	(*CheckReply)(nil),        // 9: passmend.provider.v1.CheckReply
+	(*SendRequest)(nil),       // 10: passmend.provider.v1.SendRequest
+	(*SendReply)(nil),         // 11: passmend.provider.v1.SendReply
+	(*Mailbox)(nil),           // 12: passmend.provider.v1.Mailbox
+	(*Header)(nil),            // 13: passmend.provider.v1.Header
+	(*Mail)(nil),              // 14: passmend.provider.v1.Mail
+	(*Inline)(nil),            // 15: passmend.provider.v1.Inline
+	(*Facts)(nil),             // 16: passmend.provider.v1.Facts
+	(*Event)(nil),             // 17: passmend.provider.v1.Event
+	(*ParseEventRequest)(nil), // 18: passmend.provider.v1.ParseEventRequest
+	(*ParseEventReply)(nil),   // 19: passmend.provider.v1.ParseEventReply
+	(*ProviderEvent)(nil),     // 20: passmend.provider.v1.ProviderEvent
+	(*HealthRequest)(nil),     // 21: passmend.provider.v1.HealthRequest
+	(*HealthReply)(nil),       // 22: passmend.provider.v1.HealthReply
+	nil,                       // 23: passmend.provider.v1.Settings.SecretsEntry
 }
 var file_provider_proto_depIdxs = []int32{
 	0,  // 0: passmend.provider.v1.Result.outcome:type_name -> passmend.provider.v1.Outcome
-	2,  // 1: passmend.provider.v1.Result.steps:type_name -> passmend.provider.v1.Step
-	1,  // 2: passmend.provider.v1.DescribeReply.result:type_name -> passmend.provider.v1.Result
-	5,  // 3: passmend.provider.v1.DescribeReply.permissions:type_name -> passmend.provider.v1.Permissions
-	19, // 4: passmend.provider.v1.Settings.secrets:type_name -> passmend.provider.v1.Settings.SecretsEntry
-	6,  // 5: passmend.provider.v1.CheckRequest.settings:type_name -> passmend.provider.v1.Settings
-	1,  // 6: passmend.provider.v1.CheckReply.result:type_name -> passmend.provider.v1.Result
-	6,  // 7: passmend.provider.v1.SendRequest.settings:type_name -> passmend.provider.v1.Settings
-	13, // 8: passmend.provider.v1.SendRequest.mail:type_name -> passmend.provider.v1.Mail
-	16, // 9: passmend.provider.v1.SendRequest.event:type_name -> passmend.provider.v1.Event
-	1,  // 10: passmend.provider.v1.SendReply.result:type_name -> passmend.provider.v1.Result
-	11, // 11: passmend.provider.v1.Mail.from:type_name -> passmend.provider.v1.Mailbox
-	11, // 12: passmend.provider.v1.Mail.to:type_name -> passmend.provider.v1.Mailbox
-	11, // 13: passmend.provider.v1.Mail.reply_to:type_name -> passmend.provider.v1.Mailbox
-	12, // 14: passmend.provider.v1.Mail.headers:type_name -> passmend.provider.v1.Header
-	14, // 15: passmend.provider.v1.Mail.inline:type_name -> passmend.provider.v1.Inline
-	15, // 16: passmend.provider.v1.Mail.facts:type_name -> passmend.provider.v1.Facts
-	12, // 17: passmend.provider.v1.Event.headers:type_name -> passmend.provider.v1.Header
-	1,  // 18: passmend.provider.v1.HealthReply.result:type_name -> passmend.provider.v1.Result
-	3,  // 19: passmend.provider.v1.Provider.Describe:input_type -> passmend.provider.v1.DescribeRequest
-	7,  // 20: passmend.provider.v1.Provider.Check:input_type -> passmend.provider.v1.CheckRequest
-	9,  // 21: passmend.provider.v1.Provider.Send:input_type -> passmend.provider.v1.SendRequest
-	17, // 22: passmend.provider.v1.Provider.Health:input_type -> passmend.provider.v1.HealthRequest
-	4,  // 23: passmend.provider.v1.Provider.Describe:output_type -> passmend.provider.v1.DescribeReply
-	8,  // 24: passmend.provider.v1.Provider.Check:output_type -> passmend.provider.v1.CheckReply
-	10, // 25: passmend.provider.v1.Provider.Send:output_type -> passmend.provider.v1.SendReply
-	18, // 26: passmend.provider.v1.Provider.Health:output_type -> passmend.provider.v1.HealthReply
-	23, // [23:27] is the sub-list for method output_type
-	19, // [19:23] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	3,  // 1: passmend.provider.v1.Result.steps:type_name -> passmend.provider.v1.Step
+	2,  // 2: passmend.provider.v1.DescribeReply.result:type_name -> passmend.provider.v1.Result
+	6,  // 3: passmend.provider.v1.DescribeReply.permissions:type_name -> passmend.provider.v1.Permissions
+	23, // 4: passmend.provider.v1.Settings.secrets:type_name -> passmend.provider.v1.Settings.SecretsEntry
+	7,  // 5: passmend.provider.v1.CheckRequest.settings:type_name -> passmend.provider.v1.Settings
+	2,  // 6: passmend.provider.v1.CheckReply.result:type_name -> passmend.provider.v1.Result
+	7,  // 7: passmend.provider.v1.SendRequest.settings:type_name -> passmend.provider.v1.Settings
+	14, // 8: passmend.provider.v1.SendRequest.mail:type_name -> passmend.provider.v1.Mail
+	17, // 9: passmend.provider.v1.SendRequest.event:type_name -> passmend.provider.v1.Event
+	2,  // 10: passmend.provider.v1.SendReply.result:type_name -> passmend.provider.v1.Result
+	12, // 11: passmend.provider.v1.Mail.from:type_name -> passmend.provider.v1.Mailbox
+	12, // 12: passmend.provider.v1.Mail.to:type_name -> passmend.provider.v1.Mailbox
+	12, // 13: passmend.provider.v1.Mail.reply_to:type_name -> passmend.provider.v1.Mailbox
+	13, // 14: passmend.provider.v1.Mail.headers:type_name -> passmend.provider.v1.Header
+	15, // 15: passmend.provider.v1.Mail.inline:type_name -> passmend.provider.v1.Inline
+	16, // 16: passmend.provider.v1.Mail.facts:type_name -> passmend.provider.v1.Facts
+	13, // 17: passmend.provider.v1.Event.headers:type_name -> passmend.provider.v1.Header
+	7,  // 18: passmend.provider.v1.ParseEventRequest.settings:type_name -> passmend.provider.v1.Settings
+	13, // 19: passmend.provider.v1.ParseEventRequest.headers:type_name -> passmend.provider.v1.Header
+	2,  // 20: passmend.provider.v1.ParseEventReply.result:type_name -> passmend.provider.v1.Result
+	20, // 21: passmend.provider.v1.ParseEventReply.events:type_name -> passmend.provider.v1.ProviderEvent
+	1,  // 22: passmend.provider.v1.ProviderEvent.kind:type_name -> passmend.provider.v1.EventKind
+	2,  // 23: passmend.provider.v1.HealthReply.result:type_name -> passmend.provider.v1.Result
+	4,  // 24: passmend.provider.v1.Provider.Describe:input_type -> passmend.provider.v1.DescribeRequest
+	8,  // 25: passmend.provider.v1.Provider.Check:input_type -> passmend.provider.v1.CheckRequest
+	10, // 26: passmend.provider.v1.Provider.Send:input_type -> passmend.provider.v1.SendRequest
+	18, // 27: passmend.provider.v1.Provider.ParseEvent:input_type -> passmend.provider.v1.ParseEventRequest
+	21, // 28: passmend.provider.v1.Provider.Health:input_type -> passmend.provider.v1.HealthRequest
+	5,  // 29: passmend.provider.v1.Provider.Describe:output_type -> passmend.provider.v1.DescribeReply
+	9,  // 30: passmend.provider.v1.Provider.Check:output_type -> passmend.provider.v1.CheckReply
+	11, // 31: passmend.provider.v1.Provider.Send:output_type -> passmend.provider.v1.SendReply
+	19, // 32: passmend.provider.v1.Provider.ParseEvent:output_type -> passmend.provider.v1.ParseEventReply
+	22, // 33: passmend.provider.v1.Provider.Health:output_type -> passmend.provider.v1.HealthReply
+	29, // [29:34] is the sub-list for method output_type
+	24, // [24:29] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_provider_proto_init() }
@@ -1500,8 +1856,8 @@ func file_provider_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_provider_proto_rawDesc), len(file_provider_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   19,
+			NumEnums:      2,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

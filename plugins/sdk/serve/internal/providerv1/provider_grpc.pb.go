@@ -16,9 +16,11 @@
 //  3. listens on a unix socket in the directory PLUGIN_UNIX_SOCKET_DIR; any other
 //     address is refused;
 //  4. prints one line on standard output, at most 16 KiB, and flushes it:
-//     1|1|unix|/PATH/OF/SOCKET|grpc|CERTIFICATE
+//     1|2|unix|/PATH/OF/SOCKET|grpc|CERTIFICATE
 //     (core protocol, this contract's version, network, address, transport, and
-//     the DER certificate in base64 without padding). Nothing may be printed
+//     the DER certificate in base64 without padding). PLUGIN_PROTOCOL_VERSIONS
+//     lists the versions that the host speaks, such as "1,2": answer with the
+//     highest that you speak too. Nothing may be printed
 //     before it; what follows is read as log lines;
 //  5. serves this service, and ends when the empty call
 //     /plugin.GRPCController/Shutdown arrives; what is still there two seconds
@@ -37,6 +39,7 @@
 //     Result texts. The host blanks them out of log lines as a second line of
 //     defence.
 //
+// Version 2 added ParseEvent; a host speaks the newest version and the one before.
 // Compatible changes add fields and enum values; a reader ignores fields that
 // it does not know and takes an outcome that it does not know as unknown.
 
@@ -61,10 +64,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Provider_Describe_FullMethodName = "/passmend.provider.v1.Provider/Describe"
-	Provider_Check_FullMethodName    = "/passmend.provider.v1.Provider/Check"
-	Provider_Send_FullMethodName     = "/passmend.provider.v1.Provider/Send"
-	Provider_Health_FullMethodName   = "/passmend.provider.v1.Provider/Health"
+	Provider_Describe_FullMethodName   = "/passmend.provider.v1.Provider/Describe"
+	Provider_Check_FullMethodName      = "/passmend.provider.v1.Provider/Check"
+	Provider_Send_FullMethodName       = "/passmend.provider.v1.Provider/Send"
+	Provider_ParseEvent_FullMethodName = "/passmend.provider.v1.Provider/ParseEvent"
+	Provider_Health_FullMethodName     = "/passmend.provider.v1.Provider/Health"
 )
 
 // ProviderClient is the client API for Provider service.
@@ -83,6 +87,11 @@ type ProviderClient interface {
 	// Send hands one message over. OUTCOME_ACCEPTED means that the receiving side
 	// has taken responsibility for it.
 	Send(ctx context.Context, in *SendRequest, opts ...grpc.CallOption) (*SendReply, error)
+	// ParseEvent proves that a callback comes from the provider's service and then
+	// reads it. OUTCOME_AUTHENTICATION_FAILED: it proves nothing;
+	// OUTCOME_CONTENT_REFUSED: it cannot be read. Touches no network. Only called
+	// when Describe says parses_events; new in version 2.
+	ParseEvent(ctx context.Context, in *ParseEventRequest, opts ...grpc.CallOption) (*ParseEventReply, error)
 	// Health answers OUTCOME_ACCEPTED while the provider can take work. It is
 	// called every few seconds with a short deadline and touches no network.
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthReply, error)
@@ -126,6 +135,16 @@ func (c *providerClient) Send(ctx context.Context, in *SendRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *providerClient) ParseEvent(ctx context.Context, in *ParseEventRequest, opts ...grpc.CallOption) (*ParseEventReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ParseEventReply)
+	err := c.cc.Invoke(ctx, Provider_ParseEvent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *providerClient) Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(HealthReply)
@@ -152,6 +171,11 @@ type ProviderServer interface {
 	// Send hands one message over. OUTCOME_ACCEPTED means that the receiving side
 	// has taken responsibility for it.
 	Send(context.Context, *SendRequest) (*SendReply, error)
+	// ParseEvent proves that a callback comes from the provider's service and then
+	// reads it. OUTCOME_AUTHENTICATION_FAILED: it proves nothing;
+	// OUTCOME_CONTENT_REFUSED: it cannot be read. Touches no network. Only called
+	// when Describe says parses_events; new in version 2.
+	ParseEvent(context.Context, *ParseEventRequest) (*ParseEventReply, error)
 	// Health answers OUTCOME_ACCEPTED while the provider can take work. It is
 	// called every few seconds with a short deadline and touches no network.
 	Health(context.Context, *HealthRequest) (*HealthReply, error)
@@ -173,6 +197,9 @@ func (UnimplementedProviderServer) Check(context.Context, *CheckRequest) (*Check
 }
 func (UnimplementedProviderServer) Send(context.Context, *SendRequest) (*SendReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Send not implemented")
+}
+func (UnimplementedProviderServer) ParseEvent(context.Context, *ParseEventRequest) (*ParseEventReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ParseEvent not implemented")
 }
 func (UnimplementedProviderServer) Health(context.Context, *HealthRequest) (*HealthReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Health not implemented")
@@ -252,6 +279,24 @@ func _Provider_Send_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Provider_ParseEvent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ParseEventRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProviderServer).ParseEvent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Provider_ParseEvent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProviderServer).ParseEvent(ctx, req.(*ParseEventRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Provider_Health_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(HealthRequest)
 	if err := dec(in); err != nil {
@@ -288,6 +333,10 @@ var Provider_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Send",
 			Handler:    _Provider_Send_Handler,
+		},
+		{
+			MethodName: "ParseEvent",
+			Handler:    _Provider_ParseEvent_Handler,
 		},
 		{
 			MethodName: "Health",
