@@ -41,10 +41,8 @@ func ParseAddress(typed string) (Address, error) {
 	if !utf8.ValidString(trimmed) {
 		return Address{}, ErrAddressEncoding
 	}
-	for _, r := range trimmed {
-		if r < 0x20 || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u2029' {
-			return Address{}, ErrAddressEncoding
-		}
+	if strings.ContainsFunc(trimmed, isControl) {
+		return Address{}, ErrAddressEncoding
 	}
 	canonical := lowerASCII(trimmed)
 	if at := strings.LastIndexByte(canonical, '@'); at >= 0 && len(canonical) <= MaxAddressBytes {
@@ -92,6 +90,11 @@ func aLabels(domain string) string {
 		return domain
 	}
 	return encoded
+}
+
+// isControl says whether a character ends lines or does worse.
+func isControl(r rune) bool {
+	return r < 0x20 || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u2029'
 }
 
 func lowerASCII(s string) string {

@@ -41,6 +41,19 @@ type Delivery struct {
 	Now         time.Time
 	Lease       LeaseID
 	TraceParent string // of the request
+	// Event and Endpoint are what a KindWebhook tells whom.
+	Event    EventID
+	Endpoint EndpointID
+	// Known is what the resolving found out, when the mail follows it at once.
+	Known *Known
+}
+
+// Known is what a mail needs that follows its resolving at once: nothing is read
+// twice that cannot have changed.
+type Known struct {
+	User    User
+	Link    LinkSeed
+	Expires time.Time // of the link
 }
 
 // Lease is the right to settle a delivery until another worker holds it.
@@ -55,10 +68,14 @@ func (d Delivery) LeaseOf() Lease { return Lease{Delivery: d.ID, ID: d.Lease} }
 // DeliveryState is where a delivery stands. Queued covers waiting and leased.
 type DeliveryState string
 
-// The closed list of delivery states.
+// The closed list of delivery states. The provider has taken what is done; the
+// three after it are what its service reported since.
 const (
 	DeliveryQueued      DeliveryState = "queued"
 	DeliveryDone        DeliveryState = "done"
+	DeliveryDelivered   DeliveryState = "delivered"
+	DeliveryBounced     DeliveryState = "bounced"
+	DeliveryComplained  DeliveryState = "complained"
 	DeliveryFailed      DeliveryState = "failed"
 	DeliveryExpired     DeliveryState = "expired"
 	DeliverySuperseded  DeliveryState = "superseded"
@@ -81,8 +98,24 @@ type Settlement struct {
 	// Snoozed gives the attempt back: the provider is known to be down and was not
 	// asked. DeliveryQueued only.
 	Snoozed bool
+	// Parked is the provider that is held: the delivery waits until it is released.
+	// With Snoozed only.
+	Parked ProviderID
 	// Event is recorded with the settlement; nil: none. A failover leaves one.
 	Event *Event
+	// Endpoint is what the attempt says of a webhook's endpoint; nil: nothing.
+	Endpoint *EndpointNews
+}
+
+// EndpointNews is what an attempt says of an endpoint: that it took the event, or
+// failed, and then perhaps that it is to be disabled, with the event that tells so,
+// which is recorded if it was not disabled before.
+type EndpointNews struct {
+	ID      EndpointID
+	Healthy bool
+	Warned  int            // percent of the way to its being disabled; 0: none
+	Disable DisabledReason // empty: it stays as it is
+	Event   Event
 }
 
 // Attempt is one try, as support and the account's owner see it.
@@ -90,6 +123,10 @@ type Attempt struct {
 	Provider string
 	Outcome  string // an sdk.Outcome
 	Detail   string // public: for the account's owner, at most 256 characters
+	// Code is the receiving side's status and Answer what a webhook's endpoint said, as
+	// in sdk.Receipt; either may be empty.
+	Code     string
+	Answer   string
 	Duration time.Duration
 }
 

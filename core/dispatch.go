@@ -84,21 +84,18 @@ func (d *Dispatcher) Dispatch(ctx context.Context, delivery Delivery) (Settlemen
 	if err != nil {
 		return Settlement{}, fmt.Errorf("account of delivery %s: %w", delivery.ID, err)
 	}
-	user, err := d.c.Users.User(ctx, account.ID, delivery.User)
-	if errors.Is(err, ErrNotFound) {
+	known, err := d.known(ctx, delivery)
+	if errors.Is(err, errNotLive) {
 		return Settlement{State: DeliverySuperseded}, nil
 	}
 	if err != nil {
-		return Settlement{}, fmt.Errorf("user of delivery %s: %w", delivery.ID, err)
+		return Settlement{}, err
 	}
-	facts, live, err := d.facts(ctx, account, user, delivery)
+	facts, err := d.facts(ctx, account, known, delivery)
 	if err != nil {
 		return Settlement{}, fmt.Errorf("facts of delivery %s: %w", delivery.ID, err)
 	}
-	if !live {
-		return Settlement{State: DeliverySuperseded}, nil
-	}
-	mail, err := d.c.Renderer.Mail(facts)
+	mail, err := d.c.Renderer.Mail(ctx, facts)
 	if err != nil {
 		return Settlement{}, fmt.Errorf("render delivery %s: %w", delivery.ID, err)
 	}
@@ -109,51 +106,75 @@ func (d *Dispatcher) Dispatch(ctx context.Context, delivery Delivery) (Settlemen
 	return d.attempt(ctx, account, chain, delivery, mail)
 }
 
-// facts gathers what the mail says. It is not live when the link it would carry
-// is spent or was made for an older credential.
-func (d *Dispatcher) facts(ctx context.Context, account tenants.Account, user User, delivery Delivery) (facts MailFacts, live bool, err error) {
+// errNotLive: the user is gone, or the link is spent or was made for an older
+// credential.
+var errNotLive = errors.New("nothing to send any more")
+
+// known gives the user and, but for a notice, the link, reading what the delivery
+// does not bring along; errNotLive.
+func (d *Dispatcher) known(ctx context.Context, delivery Delivery) (Known, error) {
+	if delivery.Known != nil {
+		return *delivery.Known, nil
+	}
+	user, err := d.c.Users.User(ctx, delivery.Account, delivery.User)
+	if errors.Is(err, ErrNotFound) {
+		return Known{}, errNotLive
+	}
+	if err != nil {
+		return Known{}, fmt.Errorf("user of delivery %s: %w", delivery.ID, err)
+	}
+	known := Known{User: user}
+	if delivery.Kind == KindNotice {
+		return known, nil
+	}
+	request, err := linkRequest(ctx, d.c.Ledger, delivery.Account, delivery.Request)
+	if err != nil {
+		return Known{}, err
+	}
+	if !request.Spent.IsZero() || request.Link.CredentialVersion != user.CredentialVersion {
+		return Known{}, errNotLive
+	}
+	known.Link, known.Expires = request.Link, request.Expires
+	return known, nil
+}
+
+// facts gathers what the mail says.
+func (d *Dispatcher) facts(ctx context.Context, account tenants.Account, known Known, delivery Delivery) (facts MailFacts, err error) {
 	facts = MailFacts{
 		Template:  MailChanged,
 		Account:   account,
-		To:        user,
+		To:        known.User,
 		Changed:   delivery.Queued,
 		ForgotURL: d.c.BaseURL.JoinPath(account.Slug, "forgot").String(),
 		MessageID: string(delivery.ID) + "@" + d.c.BaseURL.Hostname(),
 	}
 	if account.Branding.LogoHash != "" {
 		if facts.Logo, err = d.c.Logos.Logo(ctx, account.ID); err != nil && !errors.Is(err, ErrNotFound) {
-			return facts, false, fmt.Errorf("logo: %w", err)
+			return facts, fmt.Errorf("logo: %w", err)
 		}
 	}
 	if delivery.Kind == KindNotice {
-		return facts, true, nil
+		return facts, nil
 	}
-	request, err := d.linkRequest(ctx, account, delivery.Request)
+	token, err := mintToken(d.c.Keys, known.User, known.Link)
 	if err != nil {
-		return facts, false, err
-	}
-	if !request.Spent.IsZero() || request.Link.CredentialVersion != user.CredentialVersion {
-		return facts, false, nil
-	}
-	token, err := mintToken(d.c.Keys, user, request.Link)
-	if err != nil {
-		return facts, false, err
+		return facts, err
 	}
 	facts.Template = MailReset
-	if user.PasswordHash == nil {
+	if known.User.PasswordHash == nil {
 		facts.Template = MailInvite
 	}
-	facts.Link = d.link(account, user, token)
-	facts.Life, facts.Expires = account.LinkLife, request.Expires
-	return facts, true, nil
+	facts.Link = d.link(account, known.User, token)
+	facts.Life, facts.Expires = account.LinkLife, known.Expires
+	return facts, nil
 }
 
 // linkRequest gives the request whose link is to be sent: its own, or the earlier
 // one that it repeats.
-func (d *Dispatcher) linkRequest(ctx context.Context, account tenants.Account, id RequestID) (Request, error) {
-	request, err := d.c.Ledger.Request(ctx, account.ID, id)
+func linkRequest(ctx context.Context, ledger Ledger, account tenants.AccountID, id RequestID) (Request, error) {
+	request, err := ledger.Request(ctx, account, id)
 	if err == nil && request.LinkRequest != "" {
-		request, err = d.c.Ledger.Request(ctx, account.ID, request.LinkRequest)
+		request, err = ledger.Request(ctx, account, request.LinkRequest)
 	}
 	if err != nil {
 		return Request{}, fmt.Errorf("request %s: %w", id, err)
@@ -175,16 +196,26 @@ func (d *Dispatcher) attempt(ctx context.Context, account tenants.Account, chain
 	if len(chain) == 0 {
 		return settle(delivery, chain, "", sdk.Receipt{}, &sdk.Failure{Kind: sdk.Misconfigured, Public: "no provider is configured"}, 0), nil
 	}
+	due, err := findProvider(ctx, d.c.Providers, account.ID, chain[position(chain, delivery.Provider)])
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Settlement{}, fmt.Errorf("provider of delivery %s: %w", delivery.ID, err)
+	}
+	if due.Held { // before a breaker counts it
+		return park(delivery, due.ID), nil
+	}
 	name, wait := d.choose(account.ID, chain, delivery.Provider)
 	if wait > 0 {
 		return snooze(delivery, wait), nil
 	}
-	provider, err := d.provider(ctx, account.ID, name)
+	provider, err := findProvider(ctx, d.c.Providers, account.ID, name)
 	if errors.Is(err, ErrNotFound) {
 		return d.failover(settle(delivery, chain, name, sdk.Receipt{}, &sdk.Failure{Kind: sdk.Misconfigured, Public: "there is no provider of this name"}, 0), delivery, name), nil
 	}
 	if err != nil {
 		return Settlement{}, fmt.Errorf("provider %s: %w", name, err)
+	}
+	if provider.Held {
+		return park(delivery, provider.ID), nil
 	}
 	settings, err := OpenSettings(d.c.Sealer, provider)
 	if err != nil {
@@ -205,8 +236,8 @@ func (d *Dispatcher) attempt(ctx context.Context, account tenants.Account, chain
 		d.c.Breakers.Report(account.ID, name, healthy(err))
 	}
 	settlement := settle(delivery, chain, name, receipt, err, time.Since(begun))
-	if due := chain[position(chain, delivery.Provider)]; due != name {
-		settlement.Event = d.failedOver(delivery, due, name, "not asked: it has failed too often")
+	if first := chain[position(chain, delivery.Provider)]; first != name {
+		settlement.Event = d.failedOver(delivery, first, name, "not asked: it has failed too often")
 	}
 	return d.failover(settlement, delivery, name), nil
 }
@@ -262,11 +293,11 @@ func (d *Dispatcher) failedOver(delivery Delivery, from, to, why string) *Event 
 	}
 }
 
-// provider finds a name among the account's own, then among the platform's.
-func (d *Dispatcher) provider(ctx context.Context, account tenants.AccountID, name string) (Provider, error) {
-	provider, err := d.c.Providers.Provider(ctx, account, name)
+// findProvider finds a name among the account's own, then among the platform's.
+func findProvider(ctx context.Context, providers ProviderLookup, account tenants.AccountID, name string) (Provider, error) {
+	provider, err := providers.Provider(ctx, account, name)
 	if errors.Is(err, ErrNotFound) {
-		return d.c.Providers.Provider(ctx, "", name)
+		return providers.Provider(ctx, "", name)
 	}
 	return provider, err
 }

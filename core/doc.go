@@ -13,9 +13,11 @@
 //	     |                       |                            (Redeemer.Redeem)
 //	     |                       ├──► sent        no mail wanted; the event is queued
 //	     |                       |
-//	     └──► suppressed         ├──► failed      refused for good, or quarantined
-//	          unknown user,      ├──► expired     the link would be dead on arrival
-//	          too long           └──► superseded  the credential changed meanwhile
+//	     ├──► suppressed         ├──► failed      refused for good, or quarantined
+//	     |    unknown user,      ├──► expired     the link would be dead on arrival
+//	     |    too long           └──► superseded  the credential changed meanwhile
+//	     └──► suppressed
+//	          no mail goes to the address; its event is queued ───► redeemed
 //
 // Every state but pending is an end, and erases the sealed address; a sent link
 // that nobody used stays sent. A redeemed request may have been pending: two
@@ -28,4 +30,13 @@
 //	   ▲                 |
 //	   ├── settle, later ┤
 //	   └── lease lapsed ─┴── the third time ──► quarantined
+//
+// What a provider's service reports later (ProviderEvents.Take) moves a done delivery
+// on, and never its request:
+//
+//	done ──► delivered ──► bounced ──► complained
+//
+// Steps may be skipped, and none is taken back: of several reports the gravest
+// stands, in whatever order they come. The last two put the address on the account's
+// suppression list.
 package core

@@ -11,8 +11,14 @@ var (
 	ErrAddressTaken = errors.New("address is taken")
 	// ErrSlugTaken: another account has the slug.
 	ErrSlugTaken = errors.New("slug is taken")
+	// ErrHostTaken: the host is another account's.
+	ErrHostTaken = errors.New("host is taken")
 	// ErrNameTaken: the owner already has a provider of that name.
 	ErrNameTaken = errors.New("name is taken")
+	// ErrFirmHold: an operator holds it back; who governs the account alone cannot let go.
+	ErrFirmHold = errors.New("held by an operator")
+	// ErrOutdated: the row has changed since it was read; nothing was done.
+	ErrOutdated = errors.New("changed since it was read")
 	// ErrBusy: too many callers are waiting; nothing was done. Come back in a moment.
 	ErrBusy = errors.New("busy")
 	// ErrNotAccepted: the request could not be stored; nothing was accepted.
@@ -23,6 +29,9 @@ var (
 	ErrUnknownLink = errors.New("unknown link")
 	// ErrExpiredLink: the link is genuine and too old.
 	ErrExpiredLink = errors.New("expired link")
+	// ErrManaged: the link is genuine, and its user has no password and is not to set
+	// one: in a protected account that is for its admins.
+	ErrManaged = errors.New("managed user of a protected account")
 	// ErrPasswordTooShort, ErrPasswordTooLong and ErrPasswordCommon: the policy.
 	ErrPasswordTooShort = errors.New("password is too short")
 	ErrPasswordTooLong  = errors.New("password is too long")
@@ -37,6 +46,13 @@ var (
 	// ErrUnknownToken and ErrExpiredToken: an API token's value.
 	ErrUnknownToken = errors.New("unknown API token")
 	ErrExpiredToken = errors.New("expired API token")
+
+	// ErrUnproven, ErrUnreadable and ErrProviderAway: a callback of a provider's
+	// service does not show that it comes from there, is nothing that the provider
+	// can read, or could not be shown to the provider.
+	ErrUnproven     = errors.New("callback proves nothing")
+	ErrUnreadable   = errors.New("callback cannot be read")
+	ErrProviderAway = errors.New("provider is not running")
 
 	// ErrLeaseLost: the delivery is another worker's now; drop the result.
 	ErrLeaseLost = errors.New("lease lost")

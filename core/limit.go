@@ -13,7 +13,10 @@ type Limit struct {
 	Rates []Rate // every one of them holds
 }
 
-// Rate lets Count through in the time Per, and Burst at once; 0 means Count.
+// Rate lets Count through in the time Per, and Burst at once; 0 means Count. Of a
+// Budget, a rate without a burst is a window: no stretch of Per sees more than
+// Count, which is then at most MaxWindow. With one, and at the edge, Burst may be
+// used up at once and comes back evenly.
 type Rate struct {
 	Count int
 	Per   time.Duration
@@ -33,8 +36,13 @@ func (l Limit) Or(standard Limit) Limit {
 
 // Bounds of a limit's parts.
 const (
+	// MaxRates is how many rates hold together.
+	MaxRates = 4
+	// MaxWindow is the longest count of a Budget's rate without a burst: each of it is
+	// a row.
+	MaxWindow = 64
+
 	maxLimitCount = 1_000_000
-	maxLimitRates = 4
 	maxLimitTime  = 31 * 24 * time.Hour
 )
 
@@ -49,7 +57,7 @@ func ParseLimit(text string) (Limit, error) {
 	}
 	refused := fmt.Errorf("limit %q: want RATE/UNIT[:BURST][,...] or off, as 5/10m or 20/m:10,200/d", text)
 	parts := strings.Split(text, ",")
-	if len(parts) > maxLimitRates {
+	if len(parts) > MaxRates {
 		return Limit{}, refused
 	}
 	var limit Limit

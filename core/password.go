@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	_ "embed"
 	"slices"
 	"strings"
@@ -57,6 +58,15 @@ func ChoosePassword(account tenants.Account, user User, typed tenants.Secret) (t
 		}
 	}
 	return tenants.NewSecret(chosen), nil
+}
+
+// verify says whether a password is the user's. The work is the same when there is
+// none, and when there is no such user.
+func verify(ctx context.Context, passwords Passwords, user User, typed tenants.Secret) (bool, error) {
+	if len(typed.Reveal()) > maxPasswordBytes {
+		typed = tenants.Secret{}
+	}
+	return passwords.Verify(ctx, user.Account, user.ID, user.PasswordHash, tenants.NewSecret(norm.NFC.String(typed.Reveal())))
 }
 
 // contextWords are what somebody who knows the user would try first.

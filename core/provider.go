@@ -17,4 +17,6 @@ type Provider struct {
 	// SealedSecrets is a JSON object of strings under the seal key, with account
 	// and provider id as associated data; nil: none.
 	SealedSecrets []byte
+	// Held: nothing goes to it, see Hold.
+	Held bool
 }

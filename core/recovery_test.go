@@ -17,6 +17,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/core/httpapi"
 	"github.com/passmend/passmend/core/keys"
 	"github.com/passmend/passmend/core/render"
 	"github.com/passmend/passmend/core/sqlstore"
@@ -37,6 +38,8 @@ type house struct {
 	redeemer *core.Redeemer
 	signIn   *core.SignIn
 	plugin   *plugin
+	desk     *core.EndpointDesk
+	logs     lockedText // of webhooks
 }
 
 // plugin is every plugin; answer decides what becomes of a mail.
@@ -45,9 +48,13 @@ type plugin struct {
 	sent   []sdk.SendRequest
 	names  []string
 	answer func(n int, plugin string) error
+	send   func(request sdk.SendRequest) // nil: nothing; it may take its time
 }
 
 func (p *plugin) Send(_ context.Context, name string, request sdk.SendRequest) (sdk.Receipt, error) {
+	if p.send != nil {
+		p.send(request)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sent, p.names = append(p.sent, request), append(p.names, name)
@@ -112,6 +119,12 @@ func newHouse(t *testing.T, coalesce time.Duration, providers ...string) *house 
 			Accounts: accounts, Logos: store, Ledger: store, Users: store, Providers: store, Sealer: ring, Keys: ring,
 			Renderer: renderer, Plugins: h.plugin, BaseURL: base, DefaultProviders: providers, NewID: newID,
 		}),
+		Webhooks: core.NewWebhookDispatcher(core.WebhookConfig{
+			Endpoints: store, Events: store, Ledger: store, Users: store, Keys: ring, Sealer: ring, Wire: httpapi.Resources{},
+			Signatures: core.NewSigner(core.SignerConfig{Keys: store, Sealer: ring, NewID: newID}), Recipients: keys.Recipients{},
+			Plugins: h.plugin, Plugin: "webhook", Forbidden: func(context.Context) []string { return []string{"192.0.2.1/32"} },
+			Version: "1.2.3", NewID: newID, Logger: slog.New(slog.NewTextHandler(&h.logs, nil)),
+		}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +136,7 @@ func newHouse(t *testing.T, coalesce time.Duration, providers ...string) *house 
 	}
 	h.intake = &core.Intake{Inbox: store, Sealer: ring, Digester: ring, NewID: newID}
 	h.redeemer = core.NewRedeemer(core.RedeemConfig{Requests: store, Users: store, Redemptions: store, Keys: ring, Passwords: passwords, NewID: newID})
+	h.desk = &core.EndpointDesk{Endpoints: store, Recipients: keys.Recipients{}, Sealer: ring, NewID: newID}
 	h.signIn = &core.SignIn{Users: store, Tokens: store, System: store, Passwords: passwords, NewID: newID}
 	if h.account, err = store.CreateAccount(t.Context(), tenants.New(tenants.AccountID(newID()), "acme", "Acme")); err != nil {
 		t.Fatal(err)
@@ -444,6 +458,34 @@ func TestRefusedGoesToTheNextProviderWithTheSameLink(t *testing.T) {
 	}
 	if got := h.states(); got["sent"] != 1 {
 		t.Errorf("states %v", got)
+	}
+}
+
+func TestMailOfAHeldProviderWaitsForItAndForNoOther(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 0, "a", "b")
+	if err := h.store.BeginHold(t.Context(), "", "a", true); err != nil {
+		t.Fatal(err)
+	}
+	h.ask("ada@example.com")
+	h.wait("the mail is parked", func() bool {
+		holds, err := h.store.AllHolds(t.Context())
+		return err == nil && holds[0].Waiting == 1
+	})
+	time.Sleep(100 * time.Millisecond) // several polls
+	if n := len(h.plugin.mails()); n != 0 {
+		t.Fatalf("%d mails went out", n)
+	}
+	if err := h.store.EndHold(t.Context(), "", "a", 0, true); err != nil {
+		t.Fatal(err)
+	}
+	h.links(1)
+	if got := h.states(); got["sent"] != 1 || len(h.plugin.mails()) != 1 {
+		t.Errorf("states %v, %d mails", got, len(h.plugin.mails()))
+	}
+	var attempts int
+	if err := h.db.QueryRow(`SELECT count(*) FROM attempts WHERE provider = 'a' AND number = 1`).Scan(&attempts); err != nil || attempts != 1 {
+		t.Errorf("%d first attempts, %v", attempts, err)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // noticeLife is how long the "your password was changed" mail is worth sending.
 const noticeLife = 24 * time.Hour
 
-// RedeemConfig is what a Redeemer works with; every field is needed.
+// RedeemConfig is what a Redeemer works with; what is not optional is needed.
 type RedeemConfig struct {
 	Requests    LinkLookup
 	Users       Users
@@ -21,6 +21,27 @@ type RedeemConfig struct {
 	Keys        LinkKeys
 	Passwords   Passwords
 	NewID       func() string
+
+	// Digester, when set, lets a reset end the row of wrong passwords at sign-in.
+	Digester Digester
+	// Ages, when set, tells Upgraded of which algorithm the hash was that a reset replaced
+	// by one of today's.
+	Ages     PasswordAges
+	Upgraded func(from string)
+	// Guesses, when set, bounds what is tried with one link.
+	Guesses LinkGuesses
+}
+
+// LinkGuesses bounds what is tried with one link. It may count by this process alone:
+// it saves work, and what it stands before is a tag of 184 bits.
+type LinkGuesses interface {
+	// Frozen says that so many wrong tags came with the link's selector that not even
+	// the right one is looked at for a while. WrongTag counts one.
+	Frozen(account tenants.AccountID, selector Selector) bool
+	WrongTag(account tenants.AccountID, selector Selector)
+	// BadPassword counts a password that the policy refused, of a link that was proved;
+	// false when there have been too many.
+	BadPassword(account tenants.AccountID, selector Selector) bool
 }
 
 // LinkLookup finds a request by its link.
@@ -67,7 +88,12 @@ func (r *Redeemer) Inspect(ctx context.Context, account tenants.Account, raw ten
 	if err != nil && !errors.Is(err, ErrUnknownKey) {
 		return Holder{}, fmt.Errorf("prove link of request %s: %w", request.ID, err)
 	}
-	if !genuine || !request.Spent.IsZero() || user.CredentialVersion != request.Link.CredentialVersion {
+	// Asked after the proof, so that the clock does not tell either.
+	frozen := r.c.Guesses != nil && r.c.Guesses.Frozen(account.ID, token.Selector)
+	if !genuine && r.c.Guesses != nil {
+		r.c.Guesses.WrongTag(account.ID, token.Selector)
+	}
+	if !genuine || frozen || !request.Spent.IsZero() || user.CredentialVersion != request.Link.CredentialVersion {
 		return Holder{}, ErrUnknownLink
 	}
 	holder := Holder{User: user, Request: request.ID, Expires: request.Expires}
@@ -138,8 +164,14 @@ func (r *Redeemer) Redeem(ctx context.Context, account tenants.Account, ref User
 	if err != nil {
 		return User{}, err
 	}
+	if account.Protected && holder.User.Role == RoleUser && len(holder.User.PasswordHash) == 0 {
+		return User{}, ErrManaged
+	}
 	chosen, err := ChoosePassword(account, holder.User, password)
 	if err != nil {
+		if token, ok := parseToken(raw); ok && r.c.Guesses != nil && !r.c.Guesses.BadPassword(account.ID, token.Selector) {
+			return User{}, ErrTooManyTries
+		}
 		return User{}, err
 	}
 	hash, err := r.c.Passwords.Hash(ctx, account.ID, holder.User.ID, chosen)
@@ -160,9 +192,23 @@ func (r *Redeemer) Redeem(ctx context.Context, account tenants.Account, ref User
 	if account.DeliverPolicy != tenants.DeliverNever {
 		redemption.Notice = DeliveryID(r.c.NewID())
 	}
+	if r.c.Digester != nil {
+		redemption.ClearTries = TryKey(r.c.Digester, account.ID, holder.User.Address)
+	}
 	user, err := r.c.Redemptions.Redeem(ctx, account.ID, redemption)
 	if err != nil {
 		return User{}, fmt.Errorf("redeem request %s: %w", holder.Request, err)
 	}
+	r.upgraded(holder.User)
 	return user, nil
+}
+
+// upgraded tells of a hash that is not one of today's and is gone now.
+func (r *Redeemer) upgraded(before User) {
+	if r.c.Ages == nil || r.c.Upgraded == nil {
+		return
+	}
+	if from, outdated, err := r.c.Ages.Outdated(before.Account, before.ID, before.PasswordHash); err == nil && outdated {
+		r.c.Upgraded(from)
+	}
 }

@@ -38,6 +38,7 @@ type Reason string
 const (
 	ReasonUnknownUser      Reason = "unknown_user"
 	ReasonAddressTooLong   Reason = "address_too_long"
+	ReasonSuppressed       Reason = "suppressed_address"  // on the account's suppression list: no mail goes there
 	ReasonRecipientLimit   Reason = "recipient_limit"     // too many for the address in this account
 	ReasonRecipientAll     Reason = "recipient_limit_all" // too many for the address over all accounts
 	ReasonRecipientRefused Reason = "recipient_refused"
@@ -45,6 +46,8 @@ const (
 	ReasonMisconfigured    Reason = "misconfigured"
 	ReasonNoProvider       Reason = "no_provider"
 	ReasonQuarantined      Reason = "quarantined"
+	ReasonEndpointGone     Reason = "endpoint_gone"      // a webhook's endpoint answered 410
+	ReasonExhausted        Reason = "attempts_exhausted" // a webhook was tried for days
 )
 
 // Request is one "I forgot my password".

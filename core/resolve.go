@@ -73,23 +73,27 @@ func (r *Resolver) Resolve(ctx context.Context, delivery Delivery) (Plan, error)
 
 func (r *Resolver) plan(account tenants.Account, request Request, user User) Plan {
 	plan := Plan{
-		Request:  request.ID,
-		User:     user.ID,
-		Link:     LinkSeed{Key: r.Keys.PrimaryLinkKey(), CredentialVersion: user.CredentialVersion},
-		LinkLife: account.LinkLife,
-		MaxLive:  MaxLiveLinks,
-		Coalesce: r.Coalesce,
+		Request:   request.ID,
+		User:      user.ID,
+		Recipient: user,
+		Address:   request.AddressDigest,
+		Link:      LinkSeed{Key: r.Keys.PrimaryLinkKey(), CredentialVersion: user.CredentialVersion},
+		LinkLife:  account.LinkLife,
+		MaxLive:   MaxLiveLinks,
+		Coalesce:  r.Coalesce,
 		Event: Event{
 			ID: EventID(r.NewID()), Name: EventPasswordReset,
 			User: user.ID, Request: request.ID,
-			Facts: json.RawMessage(`{"meta":{"passwordResetToken":"[redacted]"}}`),
+			Facts: json.RawMessage(`{"passwordResetToken":"[redacted]"}`),
 		},
 	}
 	_, _ = rand.Read(plan.Link.Selector[:]) // never fails (crypto/rand, Go 1.24)
 	_, _ = rand.Read(plan.Link.Seed[:])
 	plan.Budgets = r.budgets(user)
 	if request.Deliver {
-		plan.Mail = &NewDelivery{ID: DeliveryID(r.NewID()), Margin: linkMargin(account.LinkLife)}
+		plan.Mail = &NewDelivery{
+			ID: DeliveryID(r.NewID()), Lease: LeaseID(r.NewID()), Margin: linkMargin(account.LinkLife),
+		}
 	}
 	return plan
 }

@@ -35,7 +35,7 @@ func RetryDelay(attempt int) time.Duration {
 func settle(delivery Delivery, chain []string, provider string, receipt sdk.Receipt, err error, took time.Duration) Settlement {
 	settlement := Settlement{
 		State:     DeliveryDone,
-		Attempt:   &Attempt{Provider: provider, Outcome: string(receipt.Outcome), Duration: took},
+		Attempt:   &Attempt{Provider: provider, Outcome: string(receipt.Outcome), Code: receipt.Code, Duration: took},
 		MessageID: receipt.MessageID,
 	}
 	if err == nil {
@@ -43,6 +43,7 @@ func settle(delivery Delivery, chain []string, provider string, receipt sdk.Rece
 	}
 	failure := sdk.FailureOf(err)
 	settlement.Attempt.Outcome, settlement.Attempt.Detail = string(failure.Kind), failure.Public
+	settlement.Attempt.Code = failure.Code
 	settlement.State, settlement.Provider = DeliveryQueued, provider
 
 	here := position(chain, provider)
@@ -82,6 +83,12 @@ func settle(delivery Delivery, chain []string, provider string, receipt sdk.Rece
 func snooze(delivery Delivery, wait time.Duration) Settlement {
 	settlement := Settlement{State: DeliveryQueued, Delay: wait, Provider: delivery.Provider, Snoozed: true}
 	return unlessTooLate(settlement, delivery, 0)
+}
+
+// park keeps a delivery until its provider is released. Whether it is too late is
+// seen then.
+func park(delivery Delivery, provider ProviderID) Settlement {
+	return Settlement{State: DeliveryQueued, Provider: delivery.Provider, Snoozed: true, Parked: provider}
 }
 
 // unlessTooLate ends a delivery whose next attempt would come after its hour.

@@ -2,21 +2,14 @@ package core
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/passmend/passmend/tenants"
 )
-
-// userTokenLife is how long a token of role user lives when its bearer names no
-// expiry; the others do not expire (contract.md, A5).
-const userTokenLife = 14 * 24 * time.Hour
 
 // SignIn proves who somebody is, by password or by API token.
 type SignIn struct {
@@ -24,7 +17,26 @@ type SignIn struct {
 	Tokens    APITokens
 	System    TokenLookup
 	Passwords Passwords
-	NewID     func() string
+	// Resources, when set, show API tokens in their events.
+	Resources Resources
+	// Ages and Changes, when set, make an outdated hash anew at its next sign-in, and
+	// Upgraded is told of which algorithm it was.
+	Ages     PasswordAges
+	Changes  UserChanges
+	Upgraded func(from string)
+	// Decoys, when set, hide from the clock who has an imported hash.
+	Decoys *Decoys
+	// Tries and Digester, when set, bound wrong passwords in a row.
+	Tries    Tries
+	Digester Digester
+	NewID    func() string
+}
+
+// PasswordAges tells hashes of today from imported and older ones.
+type PasswordAges interface {
+	// Outdated says whether a hash that was just verified should be made anew, and its
+	// algorithm.
+	Outdated(account tenants.AccountID, user UserID, stored []byte) (from string, outdated bool, err error)
 }
 
 // TokenLookup finds an API token of any account or operator by its digest.
@@ -33,19 +45,40 @@ type TokenLookup interface {
 }
 
 // Password checks an address and a password. The work is the same whether or not
-// the user exists or has a password. ErrUnknownUser, ErrNoPassword,
-// ErrWrongPassword; ErrBanned only after the right password; ErrBusy.
+// the user exists or has a password. ErrTooManyTries, and then the password has not
+// been looked at; ErrUnknownUser, ErrNoPassword, ErrWrongPassword; ErrBanned only
+// after the right password; ErrBusy.
 func (s *SignIn) Password(ctx context.Context, account tenants.Account, address Address, password tenants.Secret) (User, error) {
+	judged, err := s.takeTry(ctx, account.ID, address)
+	if err != nil {
+		return User{}, err
+	}
+	user, err := s.prove(ctx, account, address, password)
+	judged(ctx, err)
+	if err != nil {
+		return User{}, err
+	}
+	s.upgrade(ctx, user, password)
+	return user, nil
+}
+
+func (s *SignIn) prove(ctx context.Context, account tenants.Account, address Address, password tenants.Secret) (User, error) {
 	user, err := UserRef{address: address, named: true}.Find(ctx, s.Users, account.ID)
 	unknown := errors.Is(err, ErrNotFound)
 	if err != nil && !unknown {
 		return User{}, fmt.Errorf("sign in: find user: %w", err)
 	}
-	if len(password.Reveal()) > maxPasswordBytes {
-		password = tenants.Secret{}
+	verified := user
+	if s.Decoys != nil {
+		decoy, err := s.Decoys.For(ctx, account.ID, address)
+		if err != nil {
+			return User{}, fmt.Errorf("sign in: %w", err)
+		}
+		if user.PasswordHash == nil {
+			verified = User{Account: account.ID, PasswordHash: decoy}
+		}
 	}
-	typed := tenants.NewSecret(norm.NFC.String(password.Reveal()))
-	matches, err := s.Passwords.Verify(ctx, account.ID, user.ID, user.PasswordHash, typed)
+	matches, err := verify(ctx, s.Passwords, verified, password)
 	switch {
 	case err != nil:
 		return User{}, fmt.Errorf("sign in: verify: %w", err)
@@ -59,6 +92,53 @@ func (s *SignIn) Password(ctx context.Context, account tenants.Account, address 
 		return User{}, ErrBanned
 	}
 	return user, nil
+}
+
+// takeTry counts a try of an address before its password is judged, and gives what is
+// to be told of the judgement. ErrTooManyTries.
+func (s *SignIn) takeTry(ctx context.Context, account tenants.AccountID, address Address) (judged func(context.Context, error), err error) {
+	if s.Tries == nil || s.Digester == nil {
+		return func(context.Context, error) {}, nil
+	}
+	key := TryKey(s.Digester, account, address)
+	taken, err := s.Tries.TakeTry(ctx, account, key)
+	if err != nil {
+		return nil, fmt.Errorf("sign in: count try: %w", err)
+	}
+	if !taken {
+		return nil, ErrTooManyTries
+	}
+	return func(ctx context.Context, err error) {
+		// The client may have gone; the count is due all the same. Where it fails the
+		// try stays counted, which is the safe side.
+		ctx = context.WithoutCancel(ctx)
+		switch {
+		case err == nil, errors.Is(err, ErrBanned):
+			_ = s.Tries.ClearTries(ctx, account, key)
+		case errors.Is(err, ErrUnknownUser), errors.Is(err, ErrNoPassword), errors.Is(err, ErrWrongPassword):
+		case errors.Is(err, ErrBusy):
+			_ = s.Tries.ReturnTry(ctx, account, key)
+		}
+	}, nil
+}
+
+// upgrade makes the hash of a password that has just been proved anew, if it is not
+// one of today's. It may fail without harm: the next sign-in tries again.
+func (s *SignIn) upgrade(ctx context.Context, user User, password tenants.Secret) {
+	if s.Ages == nil || s.Changes == nil {
+		return
+	}
+	from, outdated, err := s.Ages.Outdated(user.Account, user.ID, user.PasswordHash)
+	if err != nil || !outdated {
+		return
+	}
+	hash, err := s.Passwords.Hash(ctx, user.Account, user.ID, tenants.NewSecret(norm.NFC.String(password.Reveal())))
+	if err != nil {
+		return
+	}
+	if done, err := s.Changes.UpgradePassword(ctx, user.Account, user.ID, user.PasswordHash, hash); err == nil && done && s.Upgraded != nil {
+		s.Upgraded(from)
+	}
 }
 
 // Bearer gives the token and its user, which is empty for an operator's.
@@ -89,82 +169,4 @@ func (s *SignIn) Bearer(ctx context.Context, value tenants.Secret) (APIToken, Us
 		return APIToken{}, User{}, ErrBanned
 	}
 	return token, user, nil
-}
-
-// NewToken describes an API token to be issued.
-type NewToken struct {
-	Name string
-	// Life from now by the database's clock; 0: the role's default; negative: for ever.
-	Life time.Duration
-	// Expires, when set, wins over Life.
-	Expires time.Time
-}
-
-// Issue makes an API token for a user and gives its value, which is kept nowhere.
-func (s *SignIn) Issue(ctx context.Context, user User, want NewToken) (APIToken, tenants.Secret, error) {
-	token := APIToken{Account: user.Account, User: user.ID, Role: user.Role, Name: want.Name, Expires: want.Expires}
-	if token.Expires.IsZero() {
-		token.Life = want.Life
-		if want.Life == 0 && user.Role == RoleUser {
-			token.Life = userTokenLife
-		}
-		token.Life = max(token.Life, 0)
-	}
-	return s.create(ctx, token, TokenPrefix(user.Role))
-}
-
-// IssueOperator makes a token that governs accounts.
-func (s *SignIn) IssueOperator(ctx context.Context, want NewToken) (APIToken, tenants.Secret, error) {
-	return s.create(ctx, APIToken{Name: want.Name, Expires: want.Expires, Life: max(want.Life, 0)}, "operator-")
-}
-
-// Register stores a token whose value is given, as development mode does.
-func (s *SignIn) Register(ctx context.Context, user User, value tenants.Secret) (APIToken, error) {
-	digest := sha256.Sum256([]byte(value.Reveal()))
-	return s.Tokens.CreateAPIToken(ctx, user.Account, APIToken{
-		ID: TokenID(s.NewID()), Account: user.Account, User: user.ID, Role: user.Role, Digest: digest[:],
-	})
-}
-
-func (s *SignIn) create(ctx context.Context, token APIToken, prefix string) (APIToken, tenants.Secret, error) {
-	var random [32]byte
-	_, _ = rand.Read(random[:]) // never fails (crypto/rand, Go 1.24)
-	value := tenants.NewSecret(prefix + hex.EncodeToString(random[:]) + "v3")
-	digest := sha256.Sum256([]byte(value.Reveal()))
-	token.ID, token.Digest = TokenID(s.NewID()), digest[:]
-	stored, err := s.Tokens.CreateAPIToken(ctx, token.Account, token)
-	if err != nil {
-		return APIToken{}, tenants.Secret{}, fmt.Errorf("create API token: %w", err)
-	}
-	return stored, value, nil
-}
-
-// TokenPrefix is what the value of a role's tokens begins with (contract.md, A5).
-func TokenPrefix(role Role) string {
-	switch role {
-	case RoleAdmin:
-		return "admin-"
-	case RoleReadOnly:
-		return "read-"
-	case RoleDeveloper:
-		return "dev-"
-	case RoleSalesAgent:
-		return "sales-"
-	case RoleSupportAgent:
-		return "spprt-"
-	default:
-		return "user-"
-	}
-}
-
-// TokenKind is the kind attribute of a role's tokens on the wire.
-func TokenKind(role Role) string {
-	switch role {
-	case "":
-		return "operator-token"
-	case RoleUser:
-		return "user-token"
-	default:
-		return string(role) + "-token"
-	}
 }

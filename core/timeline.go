@@ -26,7 +26,8 @@ type RequestQuery struct {
 	Limit  int // 1 to 100
 }
 
-// DeliveryRecord is a delivery as it stands, with its attempts, oldest first.
+// DeliveryRecord is a delivery as it stands, with its attempts and what its provider
+// reported afterwards, each oldest first.
 type DeliveryRecord struct {
 	Delivery
 	State     DeliveryState
@@ -35,6 +36,7 @@ type DeliveryRecord struct {
 	RunAt     time.Time // when it is due, or was
 	Ended     time.Time // zero: not yet
 	Attempts  []AttemptRecord
+	Reports   []ProviderEventRecord
 }
 
 // AttemptRecord is an attempt with its place in time.

@@ -1,6 +1,6 @@
 // Package coretest holds the suites that every store of core's ports must pass:
 // ExerciseStore for accounts, users, tokens and providers, ExerciseLedger for
-// requests, deliveries and links. One suite for every engine; what goes wrong on
+// requests, deliveries, links, webhooks and suppressions. One suite for every engine; what goes wrong on
 // one becomes a case for all.
 //
 // Limits first: it fakes nothing and never waits for a clock. Times in rows are
@@ -30,10 +30,19 @@ type Store interface {
 	core.Ledger
 	core.Timelines
 	core.Redemptions
+	core.Reports
+	core.Suppressions
 	core.Users
+	core.UserChanges
+	core.UserImports
+	core.Tries
 	core.APITokens
 	core.Providers
 	core.Accounts
+	core.Holds
+	core.AuditLog
+	core.Endpoints
+	core.WebhookEvents
 	core.System
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/passmend/passmend/tenants"
 )
 
-// ExerciseLedger holds a store to the ports of requests, deliveries and links.
+// ExerciseLedger holds a store to the ports of requests, deliveries, links and webhooks.
 func ExerciseLedger(t *testing.T, open Open) {
 	t.Run("accept", func(t *testing.T) { t.Parallel(); exerciseAccept(t, open) })
 	t.Run("claim", func(t *testing.T) { t.Parallel(); exerciseClaim(t, open) })
@@ -21,9 +21,15 @@ func ExerciseLedger(t *testing.T, open Open) {
 	t.Run("limits", func(t *testing.T) { t.Parallel(); exerciseLimits(t, open) })
 	t.Run("settle", func(t *testing.T) { t.Parallel(); exerciseSettle(t, open) })
 	t.Run("redeem", func(t *testing.T) { t.Parallel(); exerciseRedeem(t, open) })
+	t.Run("holds", func(t *testing.T) { t.Parallel(); exerciseHolds(t, open) })
+	t.Run("reports", func(t *testing.T) { t.Parallel(); exerciseReports(t, open) })
+	t.Run("suppressions", func(t *testing.T) { t.Parallel(); exerciseSuppressions(t, open) })
+	t.Run("webhook endpoints", func(t *testing.T) { t.Parallel(); exerciseEndpoints(t, open) })
+	t.Run("webhook events", func(t *testing.T) { t.Parallel(); exerciseWebhookEvents(t, open) })
 	t.Run("timelines", func(t *testing.T) { t.Parallel(); exerciseTimelines(t, open) })
 	t.Run("retention", func(t *testing.T) { t.Parallel(); exerciseRetention(t, open) })
 	t.Run("balance", func(t *testing.T) { t.Parallel(); exerciseBalance(t, open) })
+	t.Run("backlog", func(t *testing.T) { t.Parallel(); exerciseBacklog(t, open) })
 	t.Run("any order of events", func(t *testing.T) { t.Parallel(); exerciseMachine(t, open) })
 }
 

@@ -49,31 +49,55 @@ func exerciseLimits(t *testing.T, open Open) {
 		f := setup(t, open)
 		user, b := f.newUser(f.account), hourAndDay()
 		steps := []struct {
-			after time.Duration
-			want  int
+			after    time.Duration
+			ask, let int
 		}{
-			{0, 3},
-			{19 * time.Minute, 0}, {time.Minute, 1}, // of 3 an hour one comes back in 20 minutes
-			{20 * time.Minute, 1},
-			{20 * time.Minute, 1},
-			{20 * time.Minute, 0},                      // the day's six are used up
-			{2*time.Hour + 39*time.Minute, 0},          // 3 h 59 min after the first
-			{time.Minute, 1},                           // of 6 a day one comes back in 4 hours
-			{3*time.Hour + 59*time.Minute, 0},          //
-			{time.Minute, 1},                           //
-			{48 * time.Hour, 3}, {20 * time.Minute, 1}, // as good as new, not better
+			{0, 2, 2},
+			{20 * time.Minute, 5, 1},
+			{39 * time.Minute, 5, 0}, // 59 minutes after the first two
+			{time.Minute, 5, 2},
+			{19 * time.Minute, 5, 0}, {time.Minute, 5, 1}, // the third is an hour old
+			{10 * time.Hour, 5, 0},                // the day's six are used up
+			{12*time.Hour + 39*time.Minute, 5, 0}, // 23 h 59 min after the first two
+			{time.Minute, 5, 2}, {20 * time.Minute, 5, 1},
+			{48 * time.Hour, 5, 3}, {59 * time.Minute, 5, 0}, {time.Minute, 5, 3}, // as good as new, not better
 		}
 		for i, step := range steps {
 			f.pass(step.after)
 			if i%3 == 1 {
 				f.Store = f.Reopen(t)
 			}
-			if got := f.through(user, 5, core.ReasonRecipientLimit, b); got != step.want {
-				t.Fatalf("step %d: %d of 5 went through, want %d", i, got, step.want)
+			if got := f.through(user, step.ask, core.ReasonRecipientLimit, b); got != step.let {
+				t.Fatalf("step %d: %d of %d went through, want %d", i, got, step.ask, step.let)
 			}
 		}
 		f.Exec(t, `DELETE FROM limits`) // what a limit that forgets would look like
 		same(t, f.through(user, 5, core.ReasonRecipientLimit, b), 3)
+	})
+	t.Run("T12 no stretch of an hour sees more than three", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		// Who asks every ten minutes for five hours.
+		busiest := func(b core.Budget) (most, all int) {
+			var last []int
+			for minute := 0; minute < 300; minute += 10 {
+				if f.through(user, 1, core.ReasonRecipientLimit, b) == 1 {
+					last, all = append(last, minute), all+1
+				}
+				for len(last) > 0 && last[0] <= minute-60 {
+					last = last[1:]
+				}
+				most = max(most, len(last))
+				f.pass(10 * time.Minute)
+			}
+			return most, all
+		}
+		most, all := busiest(budget(core.ReasonRecipientLimit, core.Rate{Count: 3, Per: time.Hour}))
+		same(t, [2]int{most, all}, [2]int{3, 15})
+		// The control: what comes back evenly lets more through.
+		most, _ = busiest(budget(core.ReasonRecipientLimit, core.Rate{Count: 3, Per: time.Hour, Burst: 3}))
+		same(t, most, 5)
 	})
 	t.Run("a request that is refused leaves no mail and no event, and costs nothing", func(t *testing.T) {
 		t.Parallel()
@@ -105,7 +129,7 @@ func exerciseLimits(t *testing.T, open Open) {
 		same(t, f.through(user, 4, core.ReasonRecipientLimit, first), 2)
 		f.pass(time.Hour)
 		same(t, f.through(user, 4, core.ReasonRecipientLimit, first), 1) // the day's four: a later rate of the same budget
-		f.Exec(t, `DELETE FROM limits WHERE rate = 1`)
+		f.Exec(t, `DELETE FROM limits WHERE rate % 4 = 1`)
 		same(t, f.through(user, 4, core.ReasonRecipientLimit, first), 2) // the hour's rate kept what the day's refused
 	})
 	t.Run("a burst bounds what goes through at once", func(t *testing.T) {
@@ -176,7 +200,7 @@ func exerciseLimits(t *testing.T, open Open) {
 		request := f.accept(f.account)
 		delivery, p := f.claimOne(), plan(f.newUser(f.account), request.ID)
 		for _, wrong := range []core.Budget{
-			budget("x", core.Rate{Per: time.Hour}), budget("x", core.Rate{Count: 1}), budget("x", core.Rate{Count: 1, Per: time.Hour, Burst: -1}),
+			budget("x", core.Rate{Per: time.Hour}), budget("x", core.Rate{Count: core.MaxWindow + 1, Per: time.Hour}), budget("x", core.Rate{Count: 1}), budget("x", core.Rate{Count: 1, Per: time.Hour, Burst: -1}),
 			{Key: []byte("ada@example.com"), Rates: []core.Rate{{Count: 1, Per: time.Hour}}, Reason: "x"},
 		} {
 			p.Budgets = []core.Budget{hourAndDay(), wrong}

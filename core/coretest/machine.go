@@ -55,10 +55,10 @@ type modelRequest struct {
 	aged   bool  // it is old enough to be removed
 }
 
-// modelBudget is a budget of one rate that gives one back in ten hours.
+// modelBudget is a budget of one rate, and how long ago each was spent that counts.
 type modelBudget struct {
 	core.Budget
-	spent int
+	spent []time.Duration
 }
 
 type modelDelivery struct {
@@ -174,11 +174,19 @@ func (m *machine) resolve(rt *rapid.T) {
 			request.state, request.reason = core.StateSuppressed, reason
 		}
 	}
+	if p.Mail != nil && rapid.Bool().Draw(rt, "leased") {
+		p.Mail.Lease = core.LeaseID(NewID())
+	}
 	live := m.live()
 	standing, err := m.f.Store.Resolve(m.ctx(), m.f.account, d.held.LeaseOf(), p)
 	m.ok(err)
 	linked := request.state == core.StatePending || request.state == core.StateSent
 	want := core.Standing{State: request.state, Reason: request.reason, Repeated: linked && len(live) >= p.MaxLive}
+	mail := standing.Mail
+	if (mail != nil) != (linked && p.Mail != nil && p.Mail.Lease != "") {
+		rt.Fatalf("request %s: the mail that goes on is %+v", d.request, mail)
+	}
+	standing.Mail, standing.Expires = nil, time.Time{}
 	if standing != want {
 		rt.Fatalf("request %s stands at %+v, want %+v", d.request, standing, want)
 	}
@@ -189,6 +197,9 @@ func (m *machine) resolve(rt *rapid.T) {
 	}
 	if p.Mail != nil {
 		m.deliveries[p.Mail.ID] = &modelDelivery{request: d.request, kind: core.KindMail}
+		if mail != nil {
+			m.claimed(*mail)
+		}
 	}
 	if len(live) < p.MaxLive {
 		request.own = m.user.CredentialVersion
@@ -206,21 +217,28 @@ func (m *machine) spend(p *core.Plan) core.Reason {
 		p.Budgets = append(p.Budgets, b.Budget)
 	}
 	for _, b := range m.budgets {
-		if b.spent == b.Rates[0].Count {
+		if len(b.spent) == b.Rates[0].Count {
 			return b.Reason
 		}
 	}
 	for i := range m.budgets {
-		m.budgets[i].spent++
+		m.budgets[i].spent = append(m.budgets[i].spent, 0)
 	}
 	return ""
 }
 
-// pass lets the time pass that gives one of every budget back.
+// pass lets time pass for the budgets.
 func (m *machine) pass(*rapid.T) {
-	m.f.pass(10 * time.Hour)
+	const by = 10 * time.Hour
+	m.f.pass(by)
 	for i, b := range m.budgets {
-		m.budgets[i].spent = max(0, b.spent-1)
+		var count []time.Duration
+		for _, ago := range b.spent {
+			if ago+by < b.Rates[0].Per {
+				count = append(count, ago+by)
+			}
+		}
+		m.budgets[i].spent = count
 	}
 }
 

@@ -1,6 +1,7 @@
 package coretest
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,96 @@ func exerciseResolve(t *testing.T, open Open) {
 		same(t, f.Count(t, `SELECT count(*) FROM events WHERE id = ? AND account_id = ? AND user_id = ? AND request_id = ?
 			AND name = 'user.password-reset'`, string(p.Event.ID), string(f.account), string(user.ID), string(request.ID)), 1)
 		f.balanced(1)
+	})
+	t.Run("a mail that is leased with its link goes on at once", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		request := f.accept(f.account)
+		p := plan(user, request.ID)
+		p.Mail.Lease = core.LeaseID(NewID())
+		standing, err := f.Store.Resolve(t.Context(), f.account, f.claimOne().LeaseOf(), p)
+		f.ok(err)
+		request = f.request(request.ID)
+		if standing.Mail == nil {
+			t.Fatalf("no mail was leased: %+v", standing)
+		}
+		mail := *standing.Mail
+		same(t, standing, core.Standing{State: core.StatePending, Mail: &mail, Expires: request.Expires})
+		recent(t, "queued", mail.Queued)
+		recent(t, "now", mail.Now)
+		same(t, mail, core.Delivery{
+			ID: p.Mail.ID, Account: f.account, Request: request.ID, User: user.ID, Kind: core.KindMail, Attempt: 1,
+			NotAfter: request.Expires.Add(-margin), Queued: mail.Queued, Now: mail.Now, Lease: p.Mail.Lease,
+			TraceParent: request.TraceParent,
+		})
+		same(t, len(f.claim(8).Deliveries), 0)
+		lost, err := f.Store.Extend(t.Context(), []core.Lease{mail.LeaseOf()})
+		f.ok(err)
+		same(t, len(lost), 0)
+		f.ok(f.settle(mail, core.Settlement{State: core.DeliveryDone}))
+		f.stands(request.ID, core.StateSent, "")
+		f.balanced(1)
+	})
+	t.Run("a mail that was leased with its link and lost is claimed again", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		p := plan(f.newUser(f.account), f.accept(f.account).ID)
+		p.Mail.Lease = core.LeaseID(NewID())
+		standing, err := f.Store.Resolve(t.Context(), f.account, f.claimOne().LeaseOf(), p)
+		f.ok(err)
+		f.lapse(standing.Mail.LeaseOf())
+		_, err = f.Store.Reap(t.Context())
+		f.ok(err)
+		again := f.claimOne()
+		same(t, again.ID, p.Mail.ID)
+		same(t, []int{again.Attempt, again.Lost}, []int{2, 1})
+	})
+	t.Run("plans that share a commit count and link as if one came after the other", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		const each = 8
+		shared := budget(core.ReasonRecipientLimit, core.Rate{Count: 5, Per: time.Hour})
+		users := []core.User{f.newUser(f.account), f.newUser(f.account)}
+		for range each * len(users) {
+			f.accept(f.account)
+		}
+		var deliveries []core.Delivery
+		for len(deliveries) < each*len(users) {
+			claim := f.claim(64)
+			if len(claim.Deliveries) == 0 {
+				t.Fatalf("only %d deliveries were claimed", len(deliveries))
+			}
+			deliveries = append(deliveries, claim.Deliveries...)
+		}
+		var mu sync.Mutex
+		states := map[core.RequestState]int{}
+		repeated := 0
+		var all sync.WaitGroup
+		for i, delivery := range deliveries {
+			all.Go(func() {
+				p := plan(users[i%len(users)], delivery.Request)
+				if i%len(users) == 0 {
+					p.Budgets = []core.Budget{shared}
+				}
+				standing, err := f.Store.Resolve(t.Context(), f.account, delivery.LeaseOf(), p)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Error(err)
+				}
+				states[standing.State]++
+				if standing.Repeated {
+					repeated++
+				}
+			})
+		}
+		all.Wait()
+		// The first user has five within the budget, the second all; of each three get
+		// a link of their own.
+		same(t, states, map[core.RequestState]int{core.StatePending: 5 + each, core.StateSuppressed: each - 5})
+		same(t, repeated, 5-3+each-3)
+		f.balanced(int64(each * len(users)))
 	})
 	t.Run("without mail the request is sent once its event is recorded", func(t *testing.T) {
 		t.Parallel()

@@ -12,13 +12,16 @@ import (
 	"github.com/passmend/passmend/tenants"
 )
 
-// ExerciseStore holds a store to the ports of accounts, users, API tokens and
-// providers.
+// ExerciseStore holds a store to the ports of accounts, users, imports, sign-in tries,
+// API tokens, providers and the audit log.
 func ExerciseStore(t *testing.T, open Open) {
 	t.Run("accounts", func(t *testing.T) { t.Parallel(); exerciseAccounts(t, open) })
 	t.Run("users", func(t *testing.T) { t.Parallel(); exerciseUsers(t, open) })
+	t.Run("imports", func(t *testing.T) { t.Parallel(); exerciseImports(t, open) })
+	t.Run("tries", func(t *testing.T) { t.Parallel(); exerciseTries(t, open) })
 	t.Run("API tokens", func(t *testing.T) { t.Parallel(); exerciseTokens(t, open) })
 	t.Run("providers", func(t *testing.T) { t.Parallel(); exerciseProviders(t, open) })
+	t.Run("audit log", func(t *testing.T) { t.Parallel(); exerciseAudit(t, open) })
 }
 
 // fullAccount has a value other than the default everywhere.
@@ -130,163 +133,14 @@ func exerciseAccounts(t *testing.T, open Open) {
 		same(t, list("", 2), ids[:2])
 		same(t, list(ids[1], 10), ids[2:])
 		same(t, list(ids[2], 10), []tenants.AccountID(nil))
-	})
-}
 
-func exerciseUsers(t *testing.T, open Open) {
-	t.Run("a created user reads back whole, by id and by address", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		want := core.User{
-			ID: core.UserID(NewID()), Account: f.account, Address: address(t, "o'hara?@example.com"),
-			FirstName: "Ö'Hara ?0", LastName: `"\`, Role: core.RoleAdmin, Banned: true, PasswordHash: []byte{0, 1, 0xff},
-			CredentialVersion: 7, Metadata: json.RawMessage(`{"a":[1,"?"]}`),
-		}
-		created, err := f.Store.CreateUser(t.Context(), f.account, want)
+		own := tenants.OwnID("canary")
+		_, err := f.Store.CreateAccount(t.Context(), tenants.New(own, "canary-relay", "Canary"))
 		f.ok(err)
-		recent(t, "created", created.Created)
-		want.Created, want.Updated = created.Created, created.Created
-		same(t, created, want)
-		byID, err := f.Store.User(t.Context(), f.account, want.ID)
+		same(t, list("", 10), ids) // it is no tenant, and is found by name alone
+		found, err := f.Store.AccountBySlug(t.Context(), "canary-relay")
 		f.ok(err)
-		same(t, byID, want)
-		byAddress, err := f.Store.UserByAddress(t.Context(), f.account, want.Address)
-		f.ok(err)
-		same(t, byAddress, want)
-	})
-	t.Run("a user without password has none, and begins at credential version 1", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		user, err := f.Store.CreateUser(t.Context(), f.account,
-			core.User{ID: core.UserID(NewID()), Address: address(t, "new@example.com"), Role: core.RoleUser})
-		f.ok(err)
-		if user.PasswordHash != nil || user.CredentialVersion != 1 {
-			t.Fatalf("hash of %d bytes, version %d; want none and 1", len(user.PasswordHash), user.CredentialVersion)
-		}
-	})
-	t.Run("an address belongs to one user of an account, compared byte by byte", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		create := func(account tenants.AccountID, typed string) error {
-			_, err := f.Store.CreateUser(t.Context(), account,
-				core.User{ID: core.UserID(NewID()), Address: address(t, typed), Role: core.RoleUser})
-			return err
-		}
-		f.ok(create(f.account, "ada@example.com"))
-		f.is(create(f.account, "Ada@Example.com"), core.ErrAddressTaken)
-		f.ok(create(f.newAccount(), "ada@example.com"))
-		f.ok(create(f.account, "ſtrasse@example.com"))
-		f.ok(create(f.account, "strasse@example.com"))
-		_, err := f.Store.UserByAddress(t.Context(), f.account, address(t, "\u212Aada@example.com"))
-		f.is(err, core.ErrNotFound)
-	})
-	t.Run("another account's user is not found", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		user, other := f.newUser(f.account), f.newAccount()
-		_, err := f.Store.User(t.Context(), other, user.ID)
-		f.is(err, core.ErrNotFound)
-		_, err = f.Store.UserByAddress(t.Context(), other, user.Address)
-		f.is(err, core.ErrNotFound)
-		listed, err := f.Store.Users(t.Context(), other, "", 10)
-		f.ok(err)
-		same(t, len(listed), 0)
-		_, err = f.Store.User(t.Context(), f.account, core.UserID(NewID()))
-		f.is(err, core.ErrNotFound)
-	})
-	t.Run("a user of no account is refused", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		_, err := f.Store.CreateUser(t.Context(), tenants.AccountID(NewID()),
-			core.User{ID: core.UserID(NewID()), Address: address(t, "x@example.com"), Role: core.RoleUser})
-		f.is(err, tenants.ErrUnknown)
-	})
-	t.Run("users are listed oldest first, from after the one named", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		users := []core.User{f.newUser(f.account), f.newUser(f.account), f.newUser(f.account)}
-		f.newUser(f.newAccount())
-		list := func(after core.UserID, limit int) []core.User {
-			listed, err := f.Store.Users(t.Context(), f.account, after, limit)
-			f.ok(err)
-			return listed
-		}
-		same(t, list("", 10), users)
-		same(t, list("", 2), users[:2])
-		same(t, list(users[0].ID, 10), users[1:])
-		same(t, len(list(users[2].ID, 10)), 0)
-	})
-}
-
-func exerciseTokens(t *testing.T, open Open) {
-	create := func(f *fixture, account tenants.AccountID, token core.APIToken) (core.APIToken, error) {
-		token.ID = core.TokenID(NewID())
-		return f.Store.CreateAPIToken(t.Context(), account, token)
-	}
-	digest := func(value string) []byte { sum := sha256.Sum256([]byte(value)); return sum[:] }
-
-	t.Run("a user's token reads back with the user's role", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		user := f.newUser(f.account)
-		expires := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
-		created, err := create(f, f.account, core.APIToken{User: user.ID, Digest: digest("a"), Name: "laptop", Expires: expires})
-		f.ok(err)
-		recent(t, "created", created.Created)
-		same(t, created, core.APIToken{
-			ID: created.ID, Account: f.account, User: user.ID, Role: core.RoleUser, Digest: digest("a"), Name: "laptop",
-			Expires: expires, Created: created.Created, Updated: created.Created,
-		})
-		read, err := f.Store.APIToken(t.Context(), digest("a"))
-		f.ok(err)
-		same(t, read, created)
-	})
-	t.Run("an operator's token has no account, user, role or end", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		_, err := create(f, "", core.APIToken{Digest: digest("o")})
-		f.ok(err)
-		read, err := f.Store.APIToken(t.Context(), digest("o"))
-		f.ok(err)
-		if !read.Operator() || read.User != "" || read.Role != "" || !read.Expires.IsZero() || read.Expired {
-			t.Fatalf("unexpected token: %+v", read)
-		}
-	})
-	t.Run("a digest that no token has is not found", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		_, err := f.Store.APIToken(t.Context(), digest("unknown"))
-		f.is(err, core.ErrNotFound)
-		_, err = f.Store.APIToken(t.Context(), nil)
-		f.is(err, core.ErrNotFound)
-	})
-	t.Run("a token's end is judged by the database's clock", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		user := f.newUser(f.account)
-		_, err := create(f, f.account, core.APIToken{User: user.ID, Digest: digest("e"), Expires: time.Now().Add(time.Hour)})
-		f.ok(err)
-		f.Exec(t, `UPDATE api_tokens SET expires_at = expires_at - ?`, 2*time.Hour.Microseconds())
-		read, err := f.Store.APIToken(t.Context(), digest("e"))
-		f.ok(err)
-		same(t, read.Expired, true)
-	})
-	t.Run("a token for another account's user is refused", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		user := f.newUser(f.account)
-		_, err := create(f, f.newAccount(), core.APIToken{User: user.ID, Digest: digest("x")})
-		f.is(err, core.ErrNotFound)
-	})
-	t.Run("a token goes with its user", func(t *testing.T) {
-		t.Parallel()
-		f := setup(t, open)
-		user := f.newUser(f.account)
-		_, err := create(f, f.account, core.APIToken{User: user.ID, Digest: digest("g")})
-		f.ok(err)
-		f.Exec(t, `DELETE FROM users WHERE id = ?`, string(user.ID))
-		_, err = f.Store.APIToken(t.Context(), digest("g"))
-		f.is(err, core.ErrNotFound)
+		same(t, found.ID, own)
 	})
 }
 

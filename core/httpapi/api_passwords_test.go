@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/tenants"
 )
 
 const good = `{"meta":{"email":"ada@example.com"}}`
@@ -244,5 +245,26 @@ func TestSeedSamples(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// In a protected account its admins make passwords: a link does not, once it has
+// proved itself (contract.md, A2 and D).
+func TestManagedUserOfAProtectedAccount(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	path := "/v1/accounts/acme/users/" + string(e.ada.ID) + "/actions/reset-password"
+	raw := e.link(e.acme, "ada@example.com")
+	body := fmt.Sprintf(`{"meta":{"passwordResetToken":%q,"newPassword":"a long enough phrase"}}`, raw)
+	e.set(e.acme, func(a *tenants.Account) { a.Protected = true })
+	if answer := e.do(ask{path: path, body: body}); answer.Status != 403 {
+		t.Errorf("protected: %d %s", answer.Status, answer.Body)
+	}
+	if answer := e.do(ask{path: path, body: strings.Replace(body, raw, "x", 1)}); answer.Status != 404 {
+		t.Errorf("without the proof: %d %s", answer.Status, answer.Body)
+	}
+	e.set(e.acme, func(a *tenants.Account) { a.Protected = false })
+	if answer := e.do(ask{path: path, body: body}); answer.Status != 200 {
+		t.Errorf("unprotected: %d %s", answer.Status, answer.Body)
 	}
 }

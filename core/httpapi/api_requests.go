@@ -1,10 +1,7 @@
 package httpapi
 
 import (
-	"errors"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/passmend/passmend/core"
@@ -23,24 +20,19 @@ func readsAccount(c *call) error {
 // that address, whether or not a user has it.
 func (a *api) listRequests(c *call) error {
 	query := c.Request.URL.Query()
-	wanted, err := parsePage(query)
+	wanted, err := parseCursorPage(query)
 	if err != nil {
 		return err
 	}
-	filter := core.RequestFilter{Before: core.RequestID(wanted.after), Limit: wanted.size}
-	kept := url.Values{}
-	if typed, sent, err := onlyParameter(query, "email"); err != nil {
+	address, kept, err := emailParameter(query)
+	if err != nil {
 		return err
-	} else if sent {
-		if strings.TrimSpace(typed) == "" {
-			return badParameter("email", "cannot be blank")
-		}
-		if filter.Address, err = core.ParseAddress(typed); err != nil {
-			return err
-		}
-		kept.Set("email", typed)
 	}
-	found, next, err := a.requestsOf(c, filter)
+	found, next, err := turn(wanted, func(r core.Request) string { return string(r.ID) },
+		func(after string, limit int) ([]core.Request, error) {
+			return a.c.Support.List(c.Request.Context(), c.account.ID,
+				core.RequestFilter{Address: address, Before: core.RequestID(after), Limit: limit})
+		})
 	if err != nil {
 		return err
 	}
@@ -48,22 +40,7 @@ func (a *api) listRequests(c *call) error {
 	for i, request := range found {
 		list[i] = requestResource(request)
 	}
-	path := "/v1/accounts/" + c.Param("account") + "/password-requests"
-	return c.write(http.StatusOK, document{Data: list, Links: wanted.links(path, kept, next)})
-}
-
-// requestsOf gives a page and the cursor of the next, which is empty on the last.
-func (a *api) requestsOf(c *call, filter core.RequestFilter) (found []core.Request, next string, err error) {
-	found, err = a.c.Support.List(c.Request.Context(), c.account.ID, filter)
-	if err != nil || len(found) < filter.Limit {
-		return found, "", err
-	}
-	filter.Before, filter.Limit = found[len(found)-1].ID, 1
-	more, err := a.c.Support.List(c.Request.Context(), c.account.ID, filter)
-	if err != nil || len(more) == 0 {
-		return found, "", err
-	}
-	return found, string(filter.Before), nil
+	return c.write(http.StatusOK, document{Data: list, Links: wanted.links(listPath(c, "password-requests"), kept, next)})
 }
 
 // getRequest shows one request and all that was done for it. What is another
@@ -74,11 +51,8 @@ func (a *api) getRequest(c *call) error {
 		return errNoRequest
 	}
 	timeline, err := a.c.Support.Timeline(c.Request.Context(), c.account.ID, core.RequestID(id))
-	if errors.Is(err, core.ErrNotFound) {
-		return errNoRequest
-	}
 	if err != nil {
-		return err
+		return absent(err, errNoRequest)
 	}
 	shown := requestResource(timeline.Request)
 	shown.Attributes.Deliveries = make([]deliveryItem, len(timeline.Deliveries))
@@ -111,6 +85,16 @@ type deliveryItem struct {
 	RunAt     *string            `json:"runAt"`
 	Ended     *string            `json:"ended"`
 	Attempts  []attemptItem      `json:"attempts"`
+	Reports   []reportItem       `json:"reports"`
+}
+
+// reportItem is what the provider's service told of a delivery afterwards.
+type reportItem struct {
+	Provider string  `json:"provider"`
+	Kind     string  `json:"kind"`
+	Detail   *string `json:"detail"`
+	At       *string `json:"at"` // by the service's clock
+	Recorded string  `json:"recorded"`
 }
 
 type attemptItem struct {
@@ -123,22 +107,15 @@ type attemptItem struct {
 }
 
 func requestResource(request core.Request) resource[requestAttributes] {
-	shown := resource[requestAttributes]{
+	return resource[requestAttributes]{
 		ID: string(request.ID), Type: "password-requests",
 		Attributes: requestAttributes{
 			State: request.State, Reason: orNull(string(request.Reason)), Deliver: request.Deliver,
 			Accepted: stamp(request.Accepted), Expires: stampOrNull(request.Expires), Redeemed: stampOrNull(request.Spent),
 		},
-		Relationships: map[string]relationship{"account": accountRelationship(request.Account)},
+		Relationships: ownedBy(request.Account, request.User),
 		Links:         &selfLink{accountPath(request.Account) + "/password-requests/" + string(request.ID)},
 	}
-	if request.User != "" {
-		shown.Relationships["user"] = relationship{
-			Links: &relatedLink{userPath(request.Account, request.User)},
-			Data:  &linkage{Type: "users", ID: string(request.User)},
-		}
-	}
-	return shown
 }
 
 func deliveryOf(delivery core.DeliveryRecord) deliveryItem {
@@ -147,11 +124,18 @@ func deliveryOf(delivery core.DeliveryRecord) deliveryItem {
 		Reason: orNull(string(delivery.Reason)), Provider: orNull(delivery.Provider), MessageID: orNull(delivery.MessageID),
 		Queued: stamp(delivery.Queued), RunAt: stampOrNull(delivery.RunAt), Ended: stampOrNull(delivery.Ended),
 		Attempts: make([]attemptItem, len(delivery.Attempts)),
+		Reports:  make([]reportItem, len(delivery.Reports)),
 	}
 	for i, attempt := range delivery.Attempts {
 		item.Attempts[i] = attemptItem{
 			Number: attempt.Number, Provider: orNull(attempt.Provider), Outcome: attempt.Outcome, Detail: orNull(attempt.Detail),
 			DurationMS: attempt.Duration.Milliseconds(), Ended: stampOrNull(attempt.Ended),
+		}
+	}
+	for i, report := range delivery.Reports {
+		item.Reports[i] = reportItem{
+			Provider: report.Provider, Kind: report.Kind, Detail: orNull(report.Detail),
+			At: stampOrNull(report.At), Recorded: stamp(report.Recorded),
 		}
 	}
 	return item

@@ -65,9 +65,90 @@ func (a *api) postTokens(c *call) error {
 	}
 	c.idHeader("Keygen-Bearer", string(c.user.ID))
 	c.idHeader("Keygen-Token", string(token.ID))
-	resource := tokenResource(token, c.user, &value)
+	resource := tokenResource(token, &value)
 	c.Header("Location", resource.Links.Self)
 	return c.write(http.StatusCreated, document{Data: resource})
+}
+
+// listTokens shows one's own API tokens, and every one of the account to who reads it.
+func (a *api) listTokens(c *call) error {
+	wanted, err := parsePage(c.Request.URL.Query())
+	if err != nil {
+		return err
+	}
+	var filter core.TokenQuery
+	if readsAccount(c) != nil {
+		filter.User = c.user.ID
+	}
+	ctx, account := c.Request.Context(), c.account.ID
+	return answerList(c, "tokens", wanted, nil,
+		func(t core.APIToken) string { return string(t.ID) },
+		func(t core.APIToken) any { return tokenResource(t, nil) },
+		func(p part) ([]core.APIToken, error) {
+			q := filter
+			q.Newest, q.After, q.Skip, q.Limit = p.newest, core.TokenID(p.after), p.skip, p.limit
+			return a.c.Tokens.APITokens(ctx, account, q)
+		},
+		func() (int, error) { return a.c.Tokens.CountAPITokens(ctx, account, filter) })
+}
+
+func (a *api) getToken(c *call) error {
+	token, err := a.tokenFor(c, readsAccount)
+	if err != nil {
+		return err
+	}
+	return c.write(http.StatusOK, document{Data: tokenResource(token, nil)})
+}
+
+// tokenFor is the token in the path: one's own, or any of the account for whom may
+// lets through. Every other is not there.
+func (a *api) tokenFor(c *call, may step) (core.APIToken, error) {
+	id, ok := tenants.ParseUUID(c.param("token"))
+	if !ok {
+		return core.APIToken{}, errNoSuchToken
+	}
+	token, err := a.c.Tokens.APITokenByID(c.Request.Context(), c.account.ID, core.TokenID(id))
+	if err != nil {
+		return core.APIToken{}, absent(err, errNoSuchToken)
+	}
+	if (c.token.Operator() || token.User != c.user.ID) && may(c) != nil {
+		return core.APIToken{}, errNoSuchToken
+	}
+	return token, nil
+}
+
+// putToken gives the token in the path, or the one in use, another value.
+func (a *api) putToken(c *call) error {
+	if err := validate(c.body, nil); err != nil {
+		return err
+	}
+	token := c.token
+	if c.Param("token") != "" {
+		var err error
+		if token, err = a.tokenFor(c, governsAccount); err != nil {
+			return err
+		}
+	}
+	if token.Operator() {
+		return errForbidden // an operator's tokens are made by the command
+	}
+	changed, value, err := a.c.SignIn.Regenerate(c.Request.Context(), token)
+	if err != nil {
+		return absent(err, errNoSuchToken)
+	}
+	return c.write(http.StatusOK, document{Data: tokenResource(changed, &value)})
+}
+
+func (a *api) deleteToken(c *call) error {
+	token, err := a.tokenFor(c, governsAccount)
+	if err != nil {
+		return err
+	}
+	if err := a.c.SignIn.Revoke(c.Request.Context(), token); err != nil {
+		return absent(err, errNoSuchToken)
+	}
+	c.empty(http.StatusNoContent)
+	return nil
 }
 
 // basicLogin gives what was sent to sign in with. A user name without an @ is

@@ -47,10 +47,12 @@ func (a *api) bearer(c *call) error {
 		c.belongsTo(account)
 	}
 	if !token.Operator() && token.Account != c.account.ID {
+		c.belongsToNobody()
 		return tenants.ErrUnknown
 	}
 	c.speaks(tenants.LatestAPIVersion) // an operator's call may have no account
 	c.token, c.user = token, user
+	c.Request = c.Request.WithContext(core.ActingAs(c.Request.Context(), core.ActorOf(token, user)))
 	c.idHeader("Keygen-Bearer", bearerID(token))
 	c.idHeader("Keygen-Token", string(token.ID))
 	return nil

@@ -3,26 +3,9 @@ package httpapi
 import (
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 )
-
-// loopbackNames are also ours in development mode.
-var loopbackNames = []string{"localhost", "127.0.0.1", "::1"}
-
-// knownHost says whether a Host header names this service: the host of BaseURL,
-// and in development mode this machine. The port does not matter.
-func (c Config) knownHost(host string) bool {
-	name := strings.ToLower(strings.TrimSuffix((&url.URL{Host: host}).Hostname(), "."))
-	if name == "" {
-		return false
-	}
-	if name == strings.ToLower(strings.TrimSuffix(c.BaseURL.Hostname(), ".")) {
-		return true
-	}
-	return c.Development && slices.Contains(loopbackNames, name)
-}
 
 // clientIP is the address that limits count: the peer's, or, when the peer is a
 // trusted proxy, the rightmost address of X-Forwarded-For that is not one

@@ -132,6 +132,7 @@ func (h *hosted) headers(c *gin.Context) {
 // like any other (contract.md, B).
 func (h *hosted) branded(next hostedHandler) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		c.Request = c.Request.WithContext(h.c.withOrigin(c))
 		account, err := h.c.Resolver.Resolve(c.Request.Context(), c.Param("account"))
 		switch {
 		case errors.Is(err, tenants.ErrUnknown):

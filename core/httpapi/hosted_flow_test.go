@@ -366,6 +366,20 @@ func TestRefusedRequestsAreCounted(t *testing.T) {
 	}
 }
 
+func TestOpenedLinksAreCounted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	v := s.visitor()
+	token := s.link(s.acme, "ada@example.com")
+	v.open(s.acme, token)
+	v.get("/acme/r/nonsense")
+	s.expire(token)
+	v.get("/acme/r/" + token)
+	if diff := cmp.Diff([]string{"ok", "unknown", "expired"}, s.refusals.opened); diff != "" {
+		t.Errorf("opened (-want +got):\n%s", diff)
+	}
+}
+
 func TestLogsNameNobody(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

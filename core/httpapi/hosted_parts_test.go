@@ -57,6 +57,10 @@ func (m *memoryAccounts) Resolve(_ context.Context, ref string) (tenants.Account
 	return tenants.Account{}, tenants.ErrUnknown
 }
 
+func (m *memoryAccounts) ResolveHost(context.Context, string) (tenants.Account, error) {
+	return tenants.Account{}, tenants.ErrUnknown
+}
+
 func (m *memoryAccounts) Logo(_ context.Context, account tenants.AccountID) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -252,6 +256,7 @@ func (b *lockedBuffer) String() string {
 type countedRefusals struct {
 	mu      sync.Mutex
 	reasons []string
+	opened  []string
 }
 
 func (c *countedRefusals) Rejected(reason string) {
@@ -261,3 +266,9 @@ func (c *countedRefusals) Rejected(reason string) {
 }
 
 func (c *countedRefusals) RateLimited(string, string) {}
+
+func (c *countedRefusals) LinkOpened(result string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opened = append(c.opened, result)
+}

@@ -17,6 +17,7 @@ import (
 func (h *hosted) openLink(c *gin.Context, account tenants.Account) {
 	token := tenants.NewSecret(c.Param("token"))
 	holder, err := h.c.Redeemer.Inspect(c.Request.Context(), account, token)
+	h.c.Observer.LinkOpened(linkResult(err))
 	if err != nil {
 		h.deadLink(c, account, holder, err)
 		return
@@ -26,6 +27,19 @@ func (h *hosted) openLink(c *gin.Context, account tenants.Account) {
 		return
 	}
 	h.redirect(c, h.page(account).Root+"/r")
+}
+
+func linkResult(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, core.ErrExpiredLink):
+		return "expired"
+	case errors.Is(err, core.ErrUnknownLink):
+		return "unknown"
+	default:
+		return "other"
+	}
 }
 
 // getReset draws the form for the link that the cookie holds.
@@ -102,6 +116,11 @@ func (h *hosted) deadLink(c *gin.Context, account tenants.Account, holder core.H
 	case errors.Is(err, core.ErrUnknownLink):
 		h.gate.guessed(c.Request)
 		h.show(c, http.StatusNotFound, "unknown", p)
+	case errors.Is(err, core.ErrTooManyTries):
+		p.Limit = "link"
+		h.show(c, http.StatusTooManyRequests, "limited", p)
+	case errors.Is(err, core.ErrManaged):
+		h.show(c, http.StatusForbidden, "unknown", p)
 	case errors.Is(err, core.ErrExpiredLink):
 		sealed, err := h.sealAgain(account, holder)
 		if err != nil {

@@ -29,13 +29,14 @@ const (
 	kindArray   kind = "array"
 )
 
-// node is one JSON value. Items of arrays are checked and not kept: no member that
-// is known today holds one.
+// node is one JSON value.
 type node struct {
 	kind    kind
 	text    string // of a string, or a number as it was written
 	truth   bool
 	members []member // of an object, in the order of the body
+	items   []node   // of an array
+	raw     []byte   // of an object, as it was written
 }
 
 type member struct {
@@ -136,7 +137,7 @@ func (s *scanner) value(depth int) (node, error) {
 }
 
 func (s *scanner) object(depth int) (node, error) {
-	result := node{kind: kindObject}
+	result, start := node{kind: kindObject}, s.rest
 	seen := map[string]bool{}
 	err := s.list(depth, '}', func() error {
 		name, err := s.string()
@@ -157,14 +158,18 @@ func (s *scanner) object(depth int) (node, error) {
 		result.members = append(result.members, member{name, value})
 		return err
 	})
+	result.raw = start[:len(start)-len(s.rest)]
 	return result, err
 }
 
 func (s *scanner) array(depth int) (node, error) {
-	return node{kind: kindArray}, s.list(depth, ']', func() error {
-		_, err := s.value(depth + 1)
+	result := node{kind: kindArray}
+	err := s.list(depth, ']', func() error {
+		item, err := s.value(depth + 1)
+		result.items = append(result.items, item)
 		return err
 	})
+	return result, err
 }
 
 // list walks through what stands between brackets, parted by commas.

@@ -10,25 +10,27 @@ import (
 // Limits are those of the edge; each is counted by this process alone. The zero
 // value of a field means its default.
 type Limits struct {
-	Rstpwd   core.Limit // a window per account, client and address on POST passwords; default 5/h
-	Mutpwd   core.Limit // a window per account, client and user on actions/reset-password; default 5/10m
-	Auth     core.Limit // a window per account, client and address on POST tokens; default 5/m
-	IP       core.Limit // per client on POST passwords and the hosted form; default 20/m:10
-	IPDay    core.Limit // the same, over a day; default 200/d
-	Account  core.Limit // per account on POST passwords and the hosted form; default 50/s:200
-	BadToken core.Limit // links that nobody has, per client; default 30/10m
+	Rstpwd      core.Limit // a window per account, client and address on POST passwords; default 5/h
+	Mutpwd      core.Limit // a window per account, client and user on actions/reset-password; default 5/10m
+	Auth        core.Limit // a window per account, client and address on POST tokens; default 5/m
+	IP          core.Limit // per client on POST passwords and the hosted form; default 20/m:10
+	IPDay       core.Limit // the same, over a day; default 200/d
+	Account     core.Limit // per account on POST passwords and the hosted form; default 50/s:200
+	BadToken    core.Limit // links that nobody has, per client; default 30/10m
+	BadCallback core.Limit // callbacks that prove nothing, per account and client; default 30/10m
 }
 
 // DefaultLimits are those of contract.md, G, and threats.md, "Abuse limits".
 func DefaultLimits() Limits {
 	return Limits{
-		Rstpwd:   limit(core.Rate{Count: 5, Per: time.Hour}),
-		Mutpwd:   limit(core.Rate{Count: 5, Per: 10 * time.Minute}),
-		Auth:     limit(core.Rate{Count: 5, Per: time.Minute}),
-		IP:       limit(core.Rate{Count: 20, Per: time.Minute, Burst: 10}),
-		IPDay:    limit(core.Rate{Count: 200, Per: 24 * time.Hour}),
-		Account:  limit(core.Rate{Count: 50, Per: time.Second, Burst: 200}),
-		BadToken: limit(core.Rate{Count: 30, Per: 10 * time.Minute}),
+		Rstpwd:      limit(core.Rate{Count: 5, Per: time.Hour}),
+		Mutpwd:      limit(core.Rate{Count: 5, Per: 10 * time.Minute}),
+		Auth:        limit(core.Rate{Count: 5, Per: time.Minute}),
+		IP:          limit(core.Rate{Count: 20, Per: time.Minute, Burst: 10}),
+		IPDay:       limit(core.Rate{Count: 200, Per: 24 * time.Hour}),
+		Account:     limit(core.Rate{Count: 50, Per: time.Second, Burst: 200}),
+		BadToken:    limit(core.Rate{Count: 30, Per: 10 * time.Minute}),
+		BadCallback: limit(core.Rate{Count: 30, Per: 10 * time.Minute}),
 	}
 }
 
@@ -50,6 +52,7 @@ func (l *Limits) Validate() error {
 		{"IPDay", &l.IPDay, standard.IPDay, false},
 		{"Account", &l.Account, standard.Account, false},
 		{"BadToken", &l.BadToken, standard.BadToken, false},
+		{"BadCallback", &l.BadCallback, standard.BadCallback, false},
 	} {
 		*each.limit = each.limit.Or(each.standard)
 		for _, rate := range each.limit.Rates {

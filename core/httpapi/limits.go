@@ -28,27 +28,29 @@ type limitKey [16]byte
 
 // limits counts. It knows nothing of users, so that no limit can tell who exists.
 type limits struct {
-	secret   [32]byte
-	now      func() time.Time
-	ip       []*rateLimit
-	ipDay    []*rateLimit
-	account  []*rateLimit
-	badToken []*rateLimit
-	rstpwd   []*window
-	mutpwd   []*window
-	auth     []*window
+	secret      [32]byte
+	now         func() time.Time
+	ip          []*rateLimit
+	ipDay       []*rateLimit
+	account     []*rateLimit
+	badToken    []*rateLimit
+	badCallback []*rateLimit
+	rstpwd      []*window
+	mutpwd      []*window
+	auth        []*window
 }
 
 func newLimits(c Limits, now func() time.Time) *limits {
 	l := &limits{
-		now:      now,
-		ip:       newRates(c.IP),
-		ipDay:    newRates(c.IPDay),
-		account:  newRates(c.Account),
-		badToken: newRates(c.BadToken),
-		rstpwd:   newWindows("rstpwd", c.Rstpwd),
-		mutpwd:   newWindows("mutpwd", c.Mutpwd),
-		auth:     newWindows("auth", c.Auth),
+		now:         now,
+		ip:          newRates(c.IP),
+		ipDay:       newRates(c.IPDay),
+		account:     newRates(c.Account),
+		badToken:    newRates(c.BadToken),
+		badCallback: newRates(c.BadCallback),
+		rstpwd:      newWindows("rstpwd", c.Rstpwd),
+		mutpwd:      newWindows("mutpwd", c.Mutpwd),
+		auth:        newWindows("auth", c.Auth),
 	}
 	_, _ = rand.Read(l.secret[:]) // never fails (crypto/rand, Go 1.24)
 	return l
@@ -76,12 +78,13 @@ type share struct {
 }
 
 // clientShares are those that a client's requests count for: its IPv4 address, or
-// its IPv6 /64 and then the /48 round it.
-func (l *limits) clientShares(address netip.Addr) []share {
-	shares := []share{{l.key("client", clientPrefix(address)), 1}}
+// its IPv6 /64 and then the /48 round it; within an account, when one is named.
+func (l *limits) clientShares(address netip.Addr, within ...string) []share {
+	key := func(prefix string) limitKey { return l.key(append([]string{"client", prefix}, within...)...) }
+	shares := []share{{key(clientPrefix(address)), 1}}
 	if address.Is6() {
 		site, _ := address.Prefix(48)
-		shares = append(shares, share{l.key("client", site.String()), slash48})
+		shares = append(shares, share{key(site.String()), slash48})
 	}
 	return shares
 }
@@ -89,31 +92,31 @@ func (l *limits) clientShares(address netip.Addr) []share {
 func (l *limits) accountShare(id string) []share { return []share{{l.key("account", id), 1}} }
 
 // takeShares takes one for every share from every rate. When one is used up: false,
-// and how long until the next. The /64 comes first: one client that is refused takes
+// which rate, and how long until the next. The /64 comes first: one client that is refused takes
 // nothing from its neighbours.
-func (l *limits) takeShares(rates []*rateLimit, shares []share) (retryAfter time.Duration, ok bool) {
+func (l *limits) takeShares(rates []*rateLimit, shares []share) (over core.Rate, retryAfter time.Duration, ok bool) {
 	now := l.now()
 	for _, r := range rates {
 		for _, s := range shares {
 			if wait, ok := r.take(s.key, s.times, now); !ok {
-				return wait, false
+				return r.of(s.times), wait, false
 			}
 		}
 	}
-	return 0, true
+	return core.Rate{}, 0, true
 }
 
 // lookShares is takeShares, and takes nothing.
-func (l *limits) lookShares(rates []*rateLimit, shares []share) (retryAfter time.Duration, ok bool) {
+func (l *limits) lookShares(rates []*rateLimit, shares []share) (over core.Rate, retryAfter time.Duration, ok bool) {
 	now := l.now()
 	for _, r := range rates {
 		for _, s := range shares {
 			if wait, ok := r.look(s.key, now); !ok {
-				return wait, false
+				return r.of(s.times), wait, false
 			}
 		}
 	}
-	return 0, true
+	return core.Rate{}, 0, true
 }
 
 // clientPrefix is what counts as one client: a whole IPv6 /64 is usually one
@@ -130,6 +133,11 @@ func clientPrefix(address netip.Addr) string {
 type rateLimit struct {
 	rate   core.Rate
 	shards [limitShards]rateShard
+}
+
+// of is the rate that a share may use.
+func (l *rateLimit) of(times int) core.Rate {
+	return core.Rate{Count: l.rate.Count * times, Per: l.rate.Per, Burst: l.rate.Burst * times}
 }
 
 func newRates(limit core.Limit) []*rateLimit {

@@ -79,7 +79,7 @@ func TestRefusedClientLeavesItsNeighboursAlone(t *testing.T) {
 	}
 	for i := range 10 {
 		neighbour := netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i))
-		if _, ok := l.takeShares(l.ip, l.clientShares(neighbour)); !ok {
+		if _, _, ok := l.takeShares(l.ip, l.clientShares(neighbour)); !ok {
 			t.Fatalf("the neighbour's request %d is refused", i)
 		}
 	}

@@ -22,9 +22,11 @@ func TestDefaultLimits(t *testing.T) {
 	got := map[string]string{
 		"RSTPWD": l.Rstpwd.String(), "MUTPWD": l.Mutpwd.String(), "AUTH": l.Auth.String(), "IP": l.IP.String(),
 		"IP_DAY": l.IPDay.String(), "ACCOUNT": l.Account.String(), "BAD_TOKEN": l.BadToken.String(),
+		"BAD_CALLBACK": l.BadCallback.String(),
 	}
 	want := map[string]string{
 		"RSTPWD": "5/h", "MUTPWD": "5/10m", "AUTH": "5/m", "IP": "20/m:10", "IP_DAY": "200/d", "ACCOUNT": "50/s:200", "BAD_TOKEN": "30/10m",
+		"BAD_CALLBACK": "30/10m",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -274,5 +276,31 @@ func TestGuessesPerClient(t *testing.T) {
 		if got := passed(c.client); got != c.want {
 			t.Errorf("%s: %d passed, want %d", c.name, got, c.want)
 		}
+	}
+}
+
+// The service's own calls count for no client; what only says that it is the
+// service's counts like everything else.
+func TestProvenCallsCountForNoClient(t *testing.T) {
+	t.Parallel()
+	e := setup(t, func(c *httpapi.Config) {
+		c.Limits.IP, c.Limits.IPDay = parsed(t, "60/m:3"), parsed(t, "3/d")
+		c.Proven = func(path, proof string) bool { return path == "/v1/accounts/acme/passwords" && proof == "good" }
+	})
+	asks := func(proof string, n int) (refused int) {
+		for i := range n {
+			answer := e.do(ask{path: "/v1/accounts/acme/passwords", body: fmt.Sprintf(`{"meta":{"email":"a%d@example.com"}}`, i),
+				header: map[string]string{"Content-Type": "application/vnd.api+json", httpapi.CanaryHeader: proof}})
+			if answer.Status == 429 {
+				refused++
+			}
+		}
+		return refused
+	}
+	if n := asks("good", 20); n != 0 {
+		t.Errorf("%d of the service's own calls are refused", n)
+	}
+	if n := asks("forged", 5); n != 2 {
+		t.Errorf("%d of five calls are refused, want the last two: forged proofs count, proven calls did not", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -30,6 +31,11 @@ func TestOpenAPIListsTheRoutes(t *testing.T) {
 	for _, route := range engine.Routes() {
 		routed = append(routed, route.Method+" "+regexp.MustCompile(`:(\w+)`).ReplaceAllString(route.Path, "{$1}"))
 	}
+	// The routes of an account are there without its name too, on its own host and where
+	// it is the only one (contract.md, B): described once.
+	routed = slices.DeleteFunc(routed, func(route string) bool {
+		return !slices.Contains(described, route) && slices.Contains(described, strings.Replace(route, " /v1/", " /v1/accounts/{account}/", 1))
+	})
 	slices.Sort(described)
 	slices.Sort(routed)
 	if diff := cmp.Diff(routed, described); diff != "" {

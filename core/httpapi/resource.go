@@ -10,9 +10,10 @@ import (
 
 // document is a JSON:API document that is no error.
 type document struct {
-	Data     any        `json:"data"`
-	Included []any      `json:"included,omitempty"`
-	Links    *pageLinks `json:"links,omitempty"`
+	Data     any   `json:"data"`
+	Included []any `json:"included,omitempty"`
+	Links    any   `json:"links,omitempty"` // *pageLinks, *numberedLinks or *uncountedLinks
+	Meta     any   `json:"meta,omitempty"`
 }
 
 // resource is one thing on the wire. Links are paths, as contract.md has them.
@@ -22,6 +23,7 @@ type resource[A any] struct {
 	Attributes    A                       `json:"attributes"`
 	Relationships map[string]relationship `json:"relationships,omitempty"`
 	Links         *selfLink               `json:"links,omitempty"`
+	Meta          any                     `json:"meta,omitempty"`
 }
 
 type selfLink struct {
@@ -55,10 +57,17 @@ type userAttributes struct {
 	Updated   string          `json:"updated"`
 }
 
+// Status of a user on the wire. Nobody is inactive here; filters know it.
+const (
+	statusActive   = "ACTIVE"
+	statusInactive = "INACTIVE"
+	statusBanned   = "BANNED"
+)
+
 func userResource(user core.User) resource[userAttributes] {
-	status := "ACTIVE"
+	status := statusActive
 	if user.Banned {
-		status = "BANNED"
+		status = statusBanned
 	}
 	metadata := user.Metadata
 	if len(metadata) == 0 {
@@ -90,7 +99,7 @@ type tokenAttributes struct {
 	Updated string  `json:"updated"`
 }
 
-func tokenResource(token core.APIToken, bearer core.User, value *tenants.Secret) resource[tokenAttributes] {
+func tokenResource(token core.APIToken, value *tenants.Secret) resource[tokenAttributes] {
 	attributes := tokenAttributes{
 		Kind: core.TokenKind(token.Role), Name: orNull(token.Name),
 		Created: stamp(token.Created), Updated: stamp(token.Updated),
@@ -112,12 +121,25 @@ func tokenResource(token core.APIToken, bearer core.User, value *tenants.Secret)
 	result.Relationships = map[string]relationship{
 		"account": accountRelationship(token.Account),
 		"bearer": {
-			Links: &relatedLink{userPath(token.Account, bearer.ID)},
-			Data:  &linkage{Type: "users", ID: string(bearer.ID)},
+			Links: &relatedLink{userPath(token.Account, token.User)},
+			Data:  &linkage{Type: "users", ID: string(token.User)},
 		},
 	}
 	result.Links = &selfLink{accountPath(token.Account) + "/tokens/" + string(token.ID)}
 	return result
+}
+
+// Resources shows what events are about as the API does, and the events themselves.
+type Resources struct{}
+
+// UserResource implements core.Resources.
+func (Resources) UserResource(user core.User) (json.RawMessage, error) {
+	return json.Marshal(userResource(user))
+}
+
+// TokenResource implements core.Resources.
+func (Resources) TokenResource(token core.APIToken) (json.RawMessage, error) {
+	return json.Marshal(tokenResource(token, nil))
 }
 
 // operatorAttributes describe who governs accounts: by its token's name alone.
@@ -135,6 +157,18 @@ func operatorResource(token core.APIToken) resource[operatorAttributes] {
 
 func accountRelationship(id tenants.AccountID) relationship {
 	return relationship{Links: &relatedLink{accountPath(id)}, Data: &linkage{Type: "accounts", ID: string(id)}}
+}
+
+// ownedBy relates to an account and to the user, if one is known.
+func ownedBy(account tenants.AccountID, user core.UserID) map[string]relationship {
+	related := map[string]relationship{"account": accountRelationship(account)}
+	if user != "" {
+		related["user"] = relationship{
+			Links: &relatedLink{userPath(account, user)},
+			Data:  &linkage{Type: "users", ID: string(user)},
+		}
+	}
+	return related
 }
 
 func accountPath(id tenants.AccountID) string { return "/v1/accounts/" + string(id) }

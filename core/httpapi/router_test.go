@@ -22,12 +22,18 @@ func FuzzRouter(f *testing.F) {
 		{"POST", "/v1/accounts/acme/tokens?auth=x", "Authorization", basic("ada@example.com", ""), `{"data":{"type":"tokens"}}`},
 		{"GET", "/v1/me?token=%41", "Accept", "*;q=.2, text/html", ""}, {"GET", "/v1/accounts/acme/users/%2e%2e%2f.json", "Authorization", "Token token=\"x\"", ""},
 		{"OPTIONS", "/v1/x", "Access-Control-Request-Method", "POST", ""}, {"GET", "/acme/forgot?email=x", "Host", "", ""}, {"GET", "/acme/r/x", "Cookie", "passmend=x", ""},
+		{"GET", "/v1/accounts/acme/users?page[size]=1&metadata[a]=%41", "Authorization", "Bearer ADMIN", ""}, {"PATCH", "/v1/accounts/acme/users/ada@example.com", "Authorization", "Bearer ADMIN", `{"data":{"type":"users","attributes":{"metadata":{"a":[{}]}}}}`},
+		{"POST", "/v1/accounts/acme/webhook-endpoints", "Authorization", "Bearer ADMIN", `{"data":{"type":"webhook_endpoint","attributes":{"url":"https://[::1]:99999/%zz","subscriptions":["*"]}}}`}, {"GET", "/v1/accounts/acme/webhook-events?events[]=x", "Authorization", "Bearer ADMIN", ""},
+		{"PATCH", "/v1/accounts/acme", "Authorization", "Bearer ADMIN", `{"data":{"type":"accounts","attributes":{"linkLife":1e9,"branding":{"accent":"#"}}}}`}, {"POST", "/v1/accounts/acme/suppressions", "Authorization", "Bearer ADMIN", `{"meta":{"email":"x@y.example"}}`},
+		{"POST", "/v1/accounts/acme/users", "Idempotency-Key", "x", `{"data":{"type":"users","attributes":{"email":"f@example.com"}}}`}, {"POST", "/v1/accounts/acme/provider-events/x", "Content-Length", "9", "x"}, {"GET", "/docs", "If-None-Match", "*", ""}, {"GET", "/openapi.json/", "", "", ""},
 		{"POST", "/acme/forgot", "Content-Type", "application/x-www-form-urlencoded", "email=x"}, {"CONNECT", "/", "X-Forwarded-For", "1", ""}, {"GET", "/dev/mailbox", "", "", ""}, {"GET", "//", "", "", ""}, {"*", "*", "", "", ""},
 	} {
 		f.Add(seed.method, seed.target, seed.name, seed.value, seed.body)
 	}
 	e := setup(f, func(c *httpapi.Config) { c.Development = true })
+	admin := e.token(e.boss)
 	f.Fuzz(func(t *testing.T, method, target, name, value, body string) {
+		value = strings.ReplaceAll(value, "ADMIN", admin)
 		parsed, err := url.ParseRequestURI(target)
 		if err != nil {
 			t.Skip() // net/http answers these itself

@@ -74,9 +74,12 @@ func TestT04BadTokensGetOneAnswer(t *testing.T) {
 		if answers := badTokenAnswers(e); len(answers) != 1 {
 			t.Errorf("%d different answers: %v", len(answers), answers)
 		}
-		raw := e.link(e.acme, "ada@example.com")
+		known := e.userWith(core.User{
+			Account: e.acme.ID, Address: got(core.ParseAddress("known@example.com"))(t), Role: core.RoleUser, PasswordHash: []byte("sealed"),
+		})
+		raw := e.link(e.acme, known.Address.Reveal())
 		body := fmt.Sprintf(`{"meta":{"passwordResetToken":%q,"newPassword":"x"}}`, raw)
-		if answer := e.do(ask{path: "/v1/accounts/acme/users/" + string(e.ada.ID) + "/actions/reset-password", body: body}); answer.Status != 422 {
+		if answer := e.do(ask{path: "/v1/accounts/acme/users/" + string(known.ID) + "/actions/reset-password", body: body}); answer.Status != 422 {
 			t.Errorf("a good token is told about its password: %d %s", answer.Status, answer.Body)
 		}
 	})
@@ -115,7 +118,7 @@ func badTokenAnswers(e *edge) map[string]int {
 	protected.Protected = true
 	got(e.store.UpdateAccount(e.t.Context(), protected.ID, protected))(e.t)
 	e.resolver.Clear()
-	plain := user(func(*core.User) {})
+	plain := user(func(u *core.User) { u.PasswordHash = []byte("sealed") })
 	used := e.link(e.acme, plain.Address.Reveal())
 	redeem := func(u core.User, raw string) reply {
 		body := fmt.Sprintf(`{"meta":{"passwordResetToken":%q,"newPassword":"short"}}`, raw)
@@ -135,7 +138,7 @@ func badTokenAnswers(e *edge) map[string]int {
 		plain,
 		user(func(u *core.User) { u.Banned = true }),
 		user(func(u *core.User) { u.Role = core.RoleAdmin }),
-		user(func(u *core.User) { u.PasswordHash = []byte("sealed") }),
+		user(func(*core.User) {}), // managed: without a password, in a protected account
 		elsewhere,
 		{Address: got(core.ParseAddress("nobody@example.com"))(e.t)},
 	} {

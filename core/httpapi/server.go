@@ -16,10 +16,11 @@ import (
 	"github.com/passmend/passmend/tenants"
 )
 
-// Resolver turns what stands for {ACCOUNT} in a path into an account;
-// tenants.ErrUnknown when there is none.
+// Resolver turns what stands for {ACCOUNT} in a path, or a host name, into an
+// account; tenants.ErrUnknown when there is none.
 type Resolver interface {
 	Resolve(ctx context.Context, ref string) (tenants.Account, error)
+	ResolveHost(ctx context.Context, name string) (tenants.Account, error)
 }
 
 // Intake accepts requests, as core.Intake does.
@@ -38,6 +39,26 @@ type SignIn interface {
 	Password(ctx context.Context, account tenants.Account, address core.Address, password tenants.Secret) (core.User, error)
 	Bearer(ctx context.Context, value tenants.Secret) (core.APIToken, core.User, error)
 	Issue(ctx context.Context, user core.User, want core.NewToken) (core.APIToken, tenants.Secret, error)
+	// Regenerate and Revoke answer core.ErrNotFound.
+	Regenerate(ctx context.Context, token core.APIToken) (core.APIToken, tenants.Secret, error)
+	Revoke(ctx context.Context, token core.APIToken) error
+}
+
+// AccountAdmin makes, changes and deletes accounts, as core.AccountAdmin does.
+type AccountAdmin interface {
+	Create(ctx context.Context, describe func(*tenants.Account) error) (tenants.Account, error)
+	Change(ctx context.Context, id tenants.AccountID, change func(*tenants.Account) error) (tenants.Account, error)
+	Delete(ctx context.Context, id tenants.AccountID) error
+	List(ctx context.Context, after tenants.AccountID, limit int) ([]tenants.Account, error)
+}
+
+// UserAdmin makes, changes, bans and deletes users, as core.UserAdmin does.
+type UserAdmin interface {
+	Create(ctx context.Context, account tenants.Account, want core.NewUser) (core.User, error)
+	Update(ctx context.Context, account tenants.Account, user core.User, patch core.UserPatch) (core.User, error)
+	SetBanned(ctx context.Context, account tenants.AccountID, user core.User, banned bool) (core.User, error)
+	Delete(ctx context.Context, account tenants.AccountID, id core.UserID) error
+	ChangePassword(ctx context.Context, account tenants.Account, user core.User, inUse core.TokenID, old, chosen tenants.Secret) (core.User, error)
 }
 
 // Logos gives an account's logo; core.ErrNotFound when there is none.
@@ -60,6 +81,48 @@ type Support interface {
 	List(ctx context.Context, account tenants.AccountID, filter core.RequestFilter) ([]core.Request, error)
 }
 
+// ProviderEvents takes callbacks of providers' services, as core.ProviderEvents does.
+type ProviderEvents interface {
+	// Take answers core.ErrNotFound, core.ErrUnproven, core.ErrUnreadable and
+	// core.ErrProviderAway.
+	Take(ctx context.Context, account tenants.AccountID, provider string, callback core.Callback) error
+}
+
+// Suppressions is an account's suppression list, as core.SuppressionList is.
+type Suppressions interface {
+	// Add gives what is on the list for the address; fresh when it was not there yet.
+	Add(ctx context.Context, account tenants.AccountID, address core.Address) (found core.Suppression, fresh bool, err error)
+	// Suppression and Remove answer core.ErrNotFound.
+	Suppression(ctx context.Context, account tenants.AccountID, id core.SuppressionID) (core.Suppression, error)
+	Remove(ctx context.Context, account tenants.AccountID, id core.SuppressionID) error
+	// List gives those that the filter chooses, newest first.
+	List(ctx context.Context, account tenants.AccountID, filter core.SuppressionFilter) ([]core.Suppression, error)
+}
+
+// EndpointDesk makes and changes webhook endpoints, as core.EndpointDesk does.
+type EndpointDesk interface {
+	// Create and Update answer what a URL, subscriptions and a key are refused for.
+	Create(ctx context.Context, account tenants.Account, want core.EndpointChange) (core.Endpoint, tenants.Secret, error)
+	Update(ctx context.Context, account tenants.AccountID, id core.EndpointID, want core.EndpointChange) (core.Endpoint, error)
+	Rotate(ctx context.Context, account tenants.AccountID, id core.EndpointID) (core.Endpoint, tenants.Secret, error)
+}
+
+// EventDesk shows an account its webhook events, as core.EventDesk does.
+type EventDesk interface {
+	Event(ctx context.Context, account tenants.AccountID, id core.DeliveryID) (core.WebhookEvent, error)
+	List(ctx context.Context, account tenants.AccountID, query core.WebhookEventQuery) ([]core.WebhookEvent, error)
+	Attempts(ctx context.Context, account tenants.AccountID, id core.DeliveryID) ([]core.AttemptRecord, error)
+	// Repeat answers core.ErrEndpointGone.
+	Repeat(ctx context.Context, account tenants.AccountID, id core.DeliveryID) (core.WebhookEvent, error)
+	Delete(ctx context.Context, account tenants.AccountID, id core.DeliveryID) error
+}
+
+// AuditLog shows who changed what; see core.AuditLog and core.System.
+type AuditLog interface {
+	AuditEvents(ctx context.Context, account tenants.AccountID, query core.AuditQuery) ([]core.AuditEvent, error)
+	AllAuditEvents(ctx context.Context, query core.AuditQuery) ([]core.AuditEvent, error)
+}
+
 // Observer hears of what was refused, for metrics (operability.md). The strings
 // are from closed lists: reason is malformed, too_large, rate_ip, rate_tenant,
 // backlog or db_unavailable; scope is ip, tenant, email or token; action is reject.
@@ -68,6 +131,9 @@ type Observer interface {
 	Rejected(reason string)
 	// RateLimited counts a refusal by a limit, on any route.
 	RateLimited(scope, action string)
+	// LinkOpened counts a link that was opened on the hosted pages: ok, expired, unknown,
+	// or other when nobody could tell.
+	LinkOpened(result string)
 }
 
 // Config is what the edge works with. What has no default below is needed.
@@ -76,14 +142,37 @@ type Config struct {
 	Intake   Intake
 	Redeemer Redeemer
 	SignIn   SignIn
+	Tokens   core.APITokens
 	Users    core.Users
 	Accounts Logos
 	Support  Support
 	Cookies  Cookies
 
-	// BaseURL is where people and apps reach this service: its host is the only one
-	// answered, and links to documentation begin with it.
+	AccountAdmin   AccountAdmin
+	UserAdmin      UserAdmin
+	ProviderEvents ProviderEvents
+	Suppressions   Suppressions
+	Audit          AuditLog
+	Holds          core.Holds
+
+	Endpoints    core.Endpoints
+	EndpointDesk EndpointDesk
+	EventDesk    EventDesk
+
+	// Calls and CallKeys remember what calls with an Idempotency-Key came to.
+	Calls    core.IdempotentCalls
+	CallKeys IdempotencyKeys
+	Queue    Queue // for the health of webhooks
+	// Signatures signs answers that clients want signed, with their account's keys.
+	Signatures core.Signatures
+
+	// BaseURL is where people and apps reach this service: its host, and those that
+	// are accounts' own, are the only ones answered, and links to documentation begin
+	// with it.
 	BaseURL *url.URL
+	// Account, when set, is the id or slug of the one account that there is: paths need
+	// not name it and may name no other.
+	Account string
 	// Development also answers on localhost, 127.0.0.1 and [::1].
 	Development bool
 	Version     string // of the build, for people
@@ -92,6 +181,9 @@ type Config struct {
 	// TrustedProxies may name the client in X-Forwarded-For; default none.
 	TrustedProxies []netip.Prefix
 	Limits         Limits
+	// Proven says whether the proof that a call carries in CanaryHeader is the
+	// service's own, for this path; nil: none is.
+	Proven func(path, proof string) bool
 
 	// Middleware goes round every route, in order: logs, traces, metrics.
 	Middleware []gin.HandlerFunc
@@ -109,8 +201,12 @@ func (c *Config) validate() error {
 		absent bool
 	}{
 		{"Resolver", c.Resolver == nil}, {"Intake", c.Intake == nil}, {"Redeemer", c.Redeemer == nil},
-		{"SignIn", c.SignIn == nil}, {"Users", c.Users == nil}, {"Accounts", c.Accounts == nil},
+		{"SignIn", c.SignIn == nil}, {"Users", c.Users == nil}, {"Tokens", c.Tokens == nil}, {"UserAdmin", c.UserAdmin == nil}, {"AccountAdmin", c.AccountAdmin == nil}, {"Accounts", c.Accounts == nil},
 		{"Support", c.Support == nil}, {"Cookies", c.Cookies == nil},
+		{"ProviderEvents", c.ProviderEvents == nil}, {"Suppressions", c.Suppressions == nil},
+		{"Endpoints", c.Endpoints == nil}, {"EndpointDesk", c.EndpointDesk == nil}, {"EventDesk", c.EventDesk == nil},
+		{"Audit", c.Audit == nil}, {"Holds", c.Holds == nil},
+		{"Queue", c.Queue == nil}, {"Calls", c.Calls == nil}, {"CallKeys", c.CallKeys == nil}, {"Signatures", c.Signatures == nil},
 		{"BaseURL", c.BaseURL == nil || c.BaseURL.Hostname() == ""}, {"NewID", c.NewID == nil},
 	} {
 		if need.absent {
@@ -136,6 +232,7 @@ type nobody struct{}
 
 func (nobody) Rejected(string)            {}
 func (nobody) RateLimited(string, string) {}
+func (nobody) LinkOpened(string)          {}
 
 // New gives the handler of the public listener. It starts nothing and needs no
 // end. Its error names the field that is wrong.
@@ -145,6 +242,10 @@ func New(c Config) (http.Handler, error) {
 	}
 	gate := newGate(c)
 	pages, err := newHosted(c, gate)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := newReference(c)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +273,7 @@ func New(c Config) (http.Handler, error) {
 	engine.Use(edge.survive)
 	edge.register(engine)
 	pages.register(engine)
+	docs.register(engine)
 	if c.Mailbox != nil {
 		engine.Any("/dev/mailbox", edge.mailbox)
 		engine.Any("/dev/mailbox/*rest", edge.mailbox)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 )
@@ -13,6 +14,8 @@ type field struct {
 	nullable bool    // null means absent
 	blank    bool    // a string may be blank
 	inside   []field // of an object, in the order in which they are judged
+	open     bool    // an object may hold any member
+	of       kind    // of every item of an array
 	// judge, when set, gives what is wrong with a value of the right kind, or "".
 	judge func(text string) string
 }
@@ -41,7 +44,7 @@ func findUnknown(object node, fields []field, path string) error {
 		if !ok {
 			return badMember(path+"/"+pointerToken(lowerCamel(m.name)), "unpermitted parameter")
 		}
-		if known.kind == kindObject {
+		if known.kind == kindObject && !known.open {
 			if err := findUnknown(m.value, known.inside, path+"/"+known.name); err != nil {
 				return err
 			}
@@ -79,9 +82,14 @@ func (f field) judgeValue(value node, present bool, pointer string) error {
 	case value.kind == kindNull:
 		return badMember(pointer, "cannot be null")
 	case value.kind != f.kind:
-		return badMember(pointer, "type mismatch (received "+string(value.kind)+" expected "+string(f.kind)+")")
+		return badMember(pointer, mismatch(value.kind, f.kind))
 	case f.kind == kindString && !f.blank && strings.TrimSpace(value.text) == "":
 		return badMember(pointer, "cannot be blank")
+	}
+	for i, item := range value.items {
+		if item.kind != f.of {
+			return badMember(fmt.Sprintf("%s/%d", pointer, i), mismatch(item.kind, f.of))
+		}
 	}
 	if f.judge != nil {
 		if wrong := f.judge(value.text); wrong != "" {
@@ -89,6 +97,10 @@ func (f field) judgeValue(value node, present bool, pointer string) error {
 		}
 	}
 	return judgeMembers(value, f.inside, pointer)
+}
+
+func mismatch(received, expected kind) string {
+	return "type mismatch (received " + string(received) + " expected " + string(expected) + ")"
 }
 
 // lowerCamel is how pointers name a member, whatever its style was in the body:

@@ -6,10 +6,9 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
+	"time"
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
@@ -18,10 +17,11 @@ import (
 // maxBody bounds the body of every request to the API (contract.md, R15).
 const maxBody = 16 << 10
 
-// ourHost refuses a request that was sent to somebody else (contract.md, B).
-func (a *api) ourHost(c *call) error {
-	if !a.c.knownHost(c.Request.Host) {
-		return errNoRoute
+// whileActive refuses what an account that is paused or canceled cannot do
+// (contract.md, B).
+func whileActive(c *call) error {
+	if c.account.Status != tenants.StatusActive {
+		return errInactive
 	}
 	return nil
 }
@@ -51,21 +51,27 @@ func (a *api) refusedBy(over *excess) error {
 	if over == nil {
 		return nil
 	}
-	return throttled(map[string]string{
+	return throttled(draftHeaders(over.name, over.rate, over.wait, map[string]string{
 		"X-RateLimit-Window":    over.name,
+		"X-RateLimit-Limit":     strconv.Itoa(over.rate.Count),
 		"X-RateLimit-Remaining": "0",
 		"X-RateLimit-Reset":     strconv.FormatInt(a.c.Now().Add(over.wait).Unix()+1, 10),
-	}, over.wait, over.reason)
+	}), over.wait, over.reason)
 }
 
 // readBody reads at most maxBody bytes and parses them as JSON, unless their type
 // says that they are something else. Nothing is ever decompressed.
-func (a *api) readBody(c *call) error {
-	raw, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+func (a *api) readBody(c *call) error { return c.readUpTo(maxBody) }
+
+// readUserBody is readBody for what may hold metadata.
+func (a *api) readUserBody(c *call) error { return c.readUpTo(maxUserBody) }
+
+func (c *call) readUpTo(most int) error {
+	raw, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, int64(most)))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return errTooLarge
+		return &told{payloadTooLarge(most)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("read body: %w", err)
 	case err != nil:
@@ -74,78 +80,9 @@ func (a *api) readBody(c *call) error {
 	if name, _ := bodyType(c.Request); !slices.Contains(parsed, name) {
 		return nil
 	}
+	c.raw = raw
 	c.body, err = parseJSON(raw)
 	return err
-}
-
-// readVersion takes Keygen-Version, with or without a v (contract.md, C10).
-func (a *api) readVersion(c *call) error {
-	sent := strings.TrimSpace(c.Request.Header.Get("Keygen-Version"))
-	if sent == "" {
-		return nil
-	}
-	version := strings.TrimPrefix(sent, "v")
-	if !slices.Contains(tenants.APIVersions(), version) {
-		return errVersion
-	}
-	c.version = version
-	c.Header("Keygen-Version", version)
-	return nil
-}
-
-// findAccount resolves {ACCOUNT}. When the look-up itself fails nothing can be
-// accepted: that is a 503 and no 404.
-func (a *api) findAccount(c *call) error {
-	account, err := a.c.Resolver.Resolve(c.Request.Context(), c.param("account"))
-	if errors.Is(err, tenants.ErrUnknown) {
-		return err
-	}
-	if err != nil {
-		return fmt.Errorf("%w: resolve account: %w", core.ErrNotAccepted, err)
-	}
-	c.belongsTo(account)
-	return nil
-}
-
-// belongsTo settles whose call it is, and with it the version that is spoken.
-func (c *call) belongsTo(account tenants.Account) {
-	c.account = account
-	c.speaks(account.APIVersion)
-	c.idHeader("Keygen-Account", string(account.ID))
-}
-
-// speaks settles the version, if the client named none.
-func (c *call) speaks(version string) {
-	if c.version == "" {
-		c.version = version
-		c.Header("Keygen-Version", version)
-	}
-}
-
-// idHeader sends an identifier; up to version 1.3 the name ends in -Id
-// (contract.md, C9).
-func (c *call) idHeader(name, id string) {
-	if c.version <= "1.3" {
-		name += "-Id"
-	}
-	c.Header(name, id)
-}
-
-// signatureWish is what Keygen-Accept-Signature may hold: key="value" pairs.
-var signatureWish = regexp.MustCompile(`^\s*[a-z]+="[^"]*"\s*(,\s*[a-z]+="[^"]*"\s*)*$`)
-
-var signatureAlgorithm = regexp.MustCompile(`(?:^|,)\s*algorithm="(?:ed25519|rsa-pss-sha256|rsa-sha256|ecdsa-p256)"`)
-
-// readHeaders refuses headers that ask for what cannot be given.
-func (a *api) readHeaders(c *call) error {
-	wish := c.Request.Header.Get("Keygen-Accept-Signature")
-	if wish != "" && (!signatureWish.MatchString(wish) || (strings.Contains(wish, "algorithm=") && !signatureAlgorithm.MatchString(wish))) {
-		return errSignature
-	}
-	if c.Request.Header.Get("Keygen-Environment") != "" {
-		return errEnvironment
-	}
-	return nil
 }
 
 // withinWindow counts the call in the windows of contract.md, G: per account, client
@@ -162,45 +99,21 @@ func (a *api) withinWindow(windows []*window, scope string, about func(*call) (s
 			return nil
 		}
 		a.observer.RateLimited(scope, "reject")
-		return throttled(map[string]string{
+		wait, rate := over.reset.Sub(over.now), core.Rate{Count: over.window.limit, Per: time.Duration(over.window.seconds) * time.Second}
+		return throttled(draftHeaders(over.window.name, rate, wait, map[string]string{
 			"X-RateLimit-Window":    over.window.name,
 			"X-RateLimit-Count":     strconv.Itoa(over.count),
 			"X-RateLimit-Limit":     strconv.Itoa(over.window.limit),
 			"X-RateLimit-Remaining": "0",
 			"X-RateLimit-Reset":     strconv.FormatInt(over.reset.Unix(), 10),
-		}, over.reset.Sub(over.now), "rate_ip")
+		}), wait, "rate_ip")
 	}
 }
 
-// methods are the ones that HTTP knows; any other is no method (contract.md, C7).
-var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
-
-// nothingHere answers where no route is: a preflight under /v1 (contract.md, C11),
-// or the 404 that a wrong verb gets too.
-func (a *api) nothingHere(c *call) error {
-	if err := a.ourHost(c); err != nil {
-		return err
-	}
-	asked := c.Request.Header.Get("Access-Control-Request-Method")
-	switch {
-	case !slices.Contains(methods, c.Request.Method):
-		return errMethod
-	case c.Request.Method != http.MethodOptions || asked == "" || !strings.HasPrefix(c.Request.URL.Path, "/v1/"):
-		if !text8(c.Request.URL.Path) {
-			return errEncoding
-		}
-		return errNoRoute
-	}
-	c.Header("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	if names := c.Request.Header.Get("Access-Control-Request-Headers"); names != "" && headerNames.MatchString(names) {
-		// Named one by one: "*" does not cover Authorization.
-		c.Header("Access-Control-Allow-Headers", names)
-		c.Header("Vary", "Access-Control-Request-Headers")
-	}
-	c.Header("Access-Control-Max-Age", "86400")
-	c.empty(http.StatusNoContent)
-	return nil
+// draftHeaders adds what draft-ietf-httpapi-ratelimit-headers-10 has for a limit that
+// is used up: its policy, and nothing left for so many seconds.
+func draftHeaders(name string, rate core.Rate, wait time.Duration, headers map[string]string) map[string]string {
+	headers["RateLimit-Policy"] = fmt.Sprintf("%q;q=%d;w=%d", name, rate.Count, int64(rate.Per/time.Second))
+	headers["RateLimit"] = fmt.Sprintf("%q;r=0;t=%s", name, wholeSeconds(wait))
+	return headers
 }
-
-// headerNames is a list of field names (RFC 9110, section 5.6.2).
-var headerNames = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+(\\s*,\\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*$")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,35 +67,67 @@ func Rotate(path, slot string) error {
 	} else if _, _, err := parametersOf(slot); err != nil {
 		return err
 	}
+	return change(path, func(content *file) error { return content.rotate(slots) })
+}
+
+// Drop removes every key but the primary from a slot, which must be one of
+// DroppableSlots: links that older keys made are dead, and pages that are open have to be
+// opened again. The file is replaced as by Rotate; processes see it at their next
+// start. Its result is how many keys are gone.
+func Drop(path, slot string) (dropped int, err error) {
+	if !slices.Contains(DroppableSlots(), slot) {
+		return 0, fmt.Errorf("%w to drop keys of, %q: accepted are %s; what older keys of other slots sealed could never be opened again",
+			ErrUnknownSlot, slot, strings.Join(DroppableSlots(), " and "))
+	}
+	err = change(path, func(content *file) error {
+		manager := keyset.NewManagerFromHandle(content.slots[slot])
+		info := content.slots[slot].KeysetInfo()
+		for _, each := range info.GetKeyInfo() {
+			if each.GetKeyId() == info.GetPrimaryKeyId() {
+				continue
+			}
+			if err := manager.Delete(each.GetKeyId()); err != nil {
+				return fmt.Errorf("drop a key of slot %q: %w", slot, err)
+			}
+			dropped++
+		}
+		content.slots[slot], err = manager.Handle()
+		return err
+	})
+	return dropped, err
+}
+
+// change replaces the file by what to makes of it, in one step.
+func change(path string, to func(content *file) error) error {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return fmt.Errorf("rotate keys file: %w", err)
+		return fmt.Errorf("change keys file: %w", err)
 	}
-	// The name is fixed and made exclusively, so that two rotations at once cannot
+	// The name is fixed and made exclusively, so that two changes at once cannot
 	// lose one another's key.
 	next := target + ".new"
 	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("rotate keys file %s: another rotation is under way, or one was cut short: then remove %s: %w", path, next, fs.ErrExist)
+		return fmt.Errorf("change keys file %s: another change is under way, or one was cut short: then remove %s: %w", path, next, fs.ErrExist)
 	}
 	if err != nil {
-		return fmt.Errorf("rotate keys file: %w", err)
+		return fmt.Errorf("change keys file: %w", err)
 	}
-	if err := replace(target, f, slots); err != nil {
+	if err := replace(target, f, to); err != nil {
 		_ = f.Close()
 		_ = os.Remove(next)
-		return fmt.Errorf("rotate keys file %s: %w", path, err)
+		return fmt.Errorf("change keys file %s: %w", path, err)
 	}
 	return syncFolder(target)
 }
 
-// replace writes target with new primary keys to next and puts it in target's place.
-func replace(target string, next *os.File, slots []string) error {
+// replace writes what to makes of target to next and puts it in target's place.
+func replace(target string, next *os.File, to func(content *file) error) error {
 	content, info, err := readFile(target)
 	if err != nil {
 		return err
 	}
-	if err := content.rotate(slots); err != nil {
+	if err := to(&content); err != nil {
 		return err
 	}
 	if err := keepOwner(next, info); err != nil {

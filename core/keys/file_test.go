@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/passmend/passmend/core"
 )
 
 func TestInitMakesAPrivateFileWithEverySlot(t *testing.T) {
@@ -324,6 +326,42 @@ func TestRotateRefusesAnUnknownSlot(t *testing.T) {
 	}
 	if !bytes.Equal(before, read(t, path)) {
 		t.Error("the file has changed")
+	}
+}
+
+// A link of before a rotation stands until its key is dropped; the keys that opened
+// what was sealed cannot be dropped.
+func TestDropEndsWhatOlderKeysMade(t *testing.T) {
+	t.Parallel()
+	path, before := setup(t)
+	tag := must(before.LinkTag(before.PrimaryLinkKey(), []byte("input")))
+	if err := Rotate(path, SlotAll); err != nil {
+		t.Fatal(err)
+	}
+	if again := must(must(Open(path)).LinkTag(before.PrimaryLinkKey(), []byte("input"))); !bytes.Equal(again, tag) {
+		t.Error("a rotation changed what an older key says")
+	}
+	rotated := read(t, path)
+	for _, slot := range []string{SlotSeal, SlotPepper, SlotDigest, SlotLimit, SlotAll, "salt"} {
+		if _, err := Drop(path, slot); !errors.Is(err, ErrUnknownSlot) || !strings.Contains(err.Error(), "token and cookie") {
+			t.Errorf("slot %q: %v, want an error with the accepted names", slot, err)
+		}
+	}
+	if !bytes.Equal(rotated, read(t, path)) {
+		t.Error("the file has changed")
+	}
+	if dropped := must(Drop(path, SlotToken)); dropped != 1 {
+		t.Errorf("%d keys dropped, want 1", dropped)
+	}
+	after := must(Open(path))
+	if _, err := after.LinkTag(before.PrimaryLinkKey(), []byte("input")); !errors.Is(err, core.ErrUnknownKey) {
+		t.Errorf("the older key: %v", err)
+	}
+	if _, err := after.LinkTag(after.PrimaryLinkKey(), []byte("input")); err != nil {
+		t.Error(err)
+	}
+	if dropped := must(Drop(path, SlotToken)); dropped != 0 {
+		t.Errorf("%d keys dropped again", dropped)
 	}
 }
 

@@ -31,9 +31,9 @@ type PasswordsConfig struct {
 	Queue    int           // callers that may wait; 0: 64
 	MaxWait  time.Duration // for a turn; 0: 2 s
 	// Observe is told of every job and every rejection: how long it waited for its
-	// turn, and how long it worked. It is called by many goroutines and must not
-	// block. Nil: nobody is told.
-	Observe func(op string, wait, work time.Duration)
+	// turn, and how long it worked. ctx is the caller's, who may have left. It is called
+	// by many goroutines and must not block. Nil: nobody is told.
+	Observe func(ctx context.Context, op string, wait, work time.Duration)
 }
 
 func (c *PasswordsConfig) validate() error {
@@ -53,7 +53,7 @@ func (c *PasswordsConfig) validate() error {
 		c.MaxWait = 2 * time.Second
 	}
 	if c.Observe == nil {
-		c.Observe = func(string, time.Duration, time.Duration) {}
+		c.Observe = func(context.Context, string, time.Duration, time.Duration) {}
 	}
 	return nil
 }
@@ -64,7 +64,7 @@ func (c *PasswordsConfig) validate() error {
 type Passwords struct {
 	keys    *Keys
 	gate    *gate
-	observe func(op string, wait, work time.Duration)
+	observe func(ctx context.Context, op string, wait, work time.Duration)
 	// dummy is a sealed hash that no password matches, of no account and no user,
 	// for those who have none.
 	dummy []byte
@@ -143,17 +143,18 @@ func (p *Passwords) Verify(ctx context.Context, account tenants.AccountID, user 
 }
 
 // Outdated says whether a stored hash, just verified, should be made anew: its
-// parameters are not today's, or the pepper key is not the primary one. It costs
-// no hashing. ErrBadSeal as above; nothing stored is not outdated.
-func (p *Passwords) Outdated(account tenants.AccountID, user core.UserID, stored []byte) (bool, error) {
+// parameters are not today's, or the pepper key is not the primary one. from is its
+// algorithm, of a closed list: argon2id, argon2i, bcrypt, pbkdf2-sha256, scrypt. It
+// costs no hashing. ErrBadSeal as above; nothing stored is not outdated.
+func (p *Passwords) Outdated(account tenants.AccountID, user core.UserID, stored []byte) (from string, outdated bool, err error) {
 	if len(stored) == 0 {
-		return false, nil
+		return "", false, nil
 	}
 	read, err := p.read(account, user, stored)
 	if err != nil {
-		return false, fmt.Errorf("age of password hash: %w", err)
+		return "", false, fmt.Errorf("age of password hash: %w", err)
 	}
-	return read.cost != currentCost() || !p.keys.primaryPepper(stored), nil
+	return read.cost.algorithm, read.cost != currentCost() || !p.keys.primaryPepper(stored), nil
 }
 
 // Load gives the jobs running and the callers waiting, for gauges.
@@ -185,10 +186,10 @@ func (p *Passwords) run(ctx context.Context, op string, job func()) error {
 	err := p.gate.do(ctx, func() {
 		began := time.Now()
 		job()
-		p.observe(op, began.Sub(asked), time.Since(began))
+		p.observe(ctx, op, began.Sub(asked), time.Since(began))
 	})
 	if errors.Is(err, core.ErrBusy) {
-		p.observe(OpRejected, time.Since(asked), 0)
+		p.observe(ctx, OpRejected, time.Since(asked), 0)
 	}
 	return err
 }

@@ -125,18 +125,18 @@ func TestOutdated(t *testing.T) {
 		{"argon2i", sealed(strings.Replace(soundArgon, "argon2id", "argon2i", 1)), true},
 		{"bcrypt", sealed(soundBcrypt), true},
 	} {
-		if outdated, err := passwords.Outdated(ada, user1, c.stored); outdated != c.outdated || err != nil {
+		if _, outdated, err := passwords.Outdated(ada, user1, c.stored); outdated != c.outdated || err != nil {
 			t.Errorf("%s: %v, %v; want %v", c.name, outdated, err, c.outdated)
 		}
 	}
-	if _, err := passwords.Outdated(bob, user1, fresh); !errors.Is(err, ErrBadSeal) {
+	if _, _, err := passwords.Outdated(bob, user1, fresh); !errors.Is(err, ErrBadSeal) {
 		t.Errorf("another account: %v, want ErrBadSeal", err)
 	}
 	if err := Rotate(path, SlotPepper); err != nil {
 		t.Fatal(err)
 	}
 	rotated := newPasswords(t, PasswordsConfig{Keys: open(t, path)})
-	if !must(rotated.Outdated(ada, user1, fresh)) {
+	if from, outdated, err := rotated.Outdated(ada, user1, fresh); !outdated || from != "argon2id" || err != nil {
 		t.Error("a hash under the old pepper key is not outdated")
 	}
 	if !must(rotated.Verify(t.Context(), ada, user1, fresh, right)) {
@@ -205,7 +205,7 @@ func TestVerifyDoesTheWorkForEveryone(t *testing.T) {
 			t.Errorf("%s: %d KiB allocated, want one hash of %d KiB", name, used>>10, newMemory)
 		}
 	}
-	if used := allocated(func() (bool, error) { return passwords.Outdated(ada, user1, stored) }); used > 1<<20 {
+	if used := allocated(func() (bool, error) { _, outdated, err := passwords.Outdated(ada, user1, stored); return outdated, err }); used > 1<<20 {
 		t.Errorf("control: without hashing %d KiB are allocated", used>>10)
 	}
 }
@@ -278,7 +278,7 @@ func TestTheObserverHearsOfEveryJob(t *testing.T) {
 	heard := map[string]int{}
 	passwords := newPasswords(t, PasswordsConfig{
 		Keys: keys, Parallel: 1, Queue: 1, MaxWait: time.Nanosecond,
-		Observe: func(op string, wait, work time.Duration) {
+		Observe: func(_ context.Context, op string, wait, work time.Duration) {
 			mutex.Lock()
 			defer mutex.Unlock()
 			heard[op]++
@@ -313,7 +313,7 @@ func TestACallerMayLeave(t *testing.T) {
 	_, keys := setup(t)
 	ctx, hangUp := context.WithCancel(t.Context())
 	release := make(chan struct{})
-	passwords := newPasswords(t, PasswordsConfig{Keys: keys, Parallel: 1, Observe: func(op string, _, _ time.Duration) {
+	passwords := newPasswords(t, PasswordsConfig{Keys: keys, Parallel: 1, Observe: func(_ context.Context, op string, _, _ time.Duration) {
 		if op == OpVerify { // the job has not ended before this returns
 			hangUp()
 			<-release

@@ -48,7 +48,8 @@ type cost struct {
 	passes    uint32
 	threads   uint8
 	salt, key int // bytes
-	log2      int // bcrypt
+	log2      int // bcrypt, and scrypt's N
+	block     int // scrypt's r
 }
 
 func currentCost() cost {
@@ -70,7 +71,7 @@ type format struct {
 	parse  func(prefix, rest string) (hash, error)
 }
 
-// formats is every kind that is verified. Imports add theirs here.
+// formats is every kind that is verified.
 func formats() []format {
 	return []format{
 		{"$argon2id$", parseArgon2},
@@ -78,6 +79,8 @@ func formats() []format {
 		{"$2a$", parseBcrypt},
 		{"$2b$", parseBcrypt},
 		{"$2y$", parseBcrypt},
+		{"$pbkdf2-sha256$", parsePBKDF2},
+		{"$scrypt$", parseScrypt},
 	}
 }
 

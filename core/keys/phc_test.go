@@ -9,7 +9,9 @@ import (
 )
 
 // Known answers. Argon2: test.c of the reference C implementation, salt
-// "somesalt"; bcrypt: the tests of crypt_blowfish.
+// "somesalt"; bcrypt: the tests of crypt_blowfish; scrypt: RFC 7914, section 12, and
+// the documentation of passlib; PBKDF2: the vectors of RFC 6070 under SHA-256, and the
+// tests of passlib. The one of 16 lanes was made by OpenSSL.
 func TestKnownAnswers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, password, hash string }{
@@ -17,6 +19,12 @@ func TestKnownAnswers(t *testing.T) {
 		{"argon2id 256 KiB", "password", "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"},
 		{"argon2id two lanes", "password", "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc"},
 		{"argon2i 256 KiB", "password", "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8"},
+		{"pbkdf2", "passwordPASSWORDpassword", "$pbkdf2-sha256$i=4096,l=40$c2FsdFNBTFRzYWx0U0FMVHNhbHRTQUxUc2FsdFNBTFRzYWx0$NIyJ28vTKy8y2BS4EW6EzysXNH68GAAYHE4qH7jdU+HGNVGMfaxH6Q"},
+		{"pbkdf2 without l", "passwordPASSWORDpassword", "$pbkdf2-sha256$i=4096$c2FsdFNBTFRzYWx0U0FMVHNhbHRTQUxUc2FsdFNBTFRzYWx0$NIyJ28vTKy8y2BS4EW6EzysXNH68GAAYHE4qH7jdU+HGNVGMfaxH6Q"},
+		{"pbkdf2 of passlib", "password", "$pbkdf2-sha256$1212$4vjV83LKPjQzk31VI4E0Vw$hsYF68OiOUPdDZ1Fg.fJPeq1h/gXXY7acBp9/6c.tmQ"},
+		{"scrypt", "pleaseletmein", "$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU$cCO9yzr9c0hGHAbNgf046/2o+7qQT44+qbVD9lRdofLVQylVYT8Pz2LUlwUkKpr55h6F3A1lHkDfzwF7RVdYhw"},
+		{"scrypt of passlib", "password", "$scrypt$ln=16,r=8,p=1$aM15713r3Xsvxbi31lqr1Q$nFNh2CVHVjNldFVKDHDlm4CbdRSCdEBsjjJxD+iCs5E"},
+		{"scrypt of 16 lanes", "password", "$scrypt$ln=10,r=8,p=16$c29tZXNhbHQ$e1joUIaGZcwZ9RLQWIsgq42Lly5HqO2kkqxC+sqELTg"},
 		{"bcrypt", "U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"},
 		{"bcrypt 2b", "U*U*", "$2b$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK"},
 		{"bcrypt 2y", "U*U*U", "$2y$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a"},
@@ -63,12 +71,16 @@ func TestNewHashesAreTodays(t *testing.T) {
 const (
 	soundArgon  = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 	soundBcrypt = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+	soundPBKDF2 = "$pbkdf2-sha256$i=10000$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
+	soundScrypt = "$scrypt$ln=14,r=8,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 )
 
 func TestHashesOutOfBoundsAreRefused(t *testing.T) {
 	t.Parallel()
 	argon := func(old, new string) string { return strings.Replace(soundArgon, old, new, 1) }
 	bcrypt := func(old, new string) string { return strings.Replace(soundBcrypt, old, new, 1) }
+	pbkdf2 := func(old, new string) string { return strings.Replace(soundPBKDF2, old, new, 1) }
+	scrypt := func(old, new string) string { return strings.Replace(soundScrypt, old, new, 1) }
 	for name, text := range map[string]string{
 		"empty":                  "",
 		"plain":                  "correct horse",
@@ -124,7 +136,23 @@ func TestHashesOutOfBoundsAreRefused(t *testing.T) {
 		"bcrypt other alphabet":  bcrypt("CCCC", "CC+C"),
 		"bcrypt zero byte":       bcrypt("CCCC", "CC\x00C"),
 		"bcrypt not ASCII":       bcrypt("CCCC", "CCé"),
-		"pbkdf2, not imported":   "$pbkdf2-sha256$i=10000$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+		"pbkdf2 without rounds":  pbkdf2("i=10000", "i=0"),
+		"pbkdf2 over a million":  pbkdf2("i=10000", "i=1000001"),
+		"pbkdf2 rounds overflow": pbkdf2("i=10000", "i=4294967297"),
+		"pbkdf2 of another l":    pbkdf2("i=10000", "i=10000,l=20"),
+		"pbkdf2 of SHA-1":        pbkdf2("pbkdf2-sha256", "pbkdf2"),
+		"pbkdf2 of SHA-512":      pbkdf2("pbkdf2-sha256", "pbkdf2-sha512"),
+		"pbkdf2 of Django":       "pbkdf2_sha256$10000$somesalt$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4=",
+		"pbkdf2 mixed alphabets": pbkdf2("i=10000", "10000") + "+",
+		"pbkdf2 short salt":      pbkdf2("c29tZXNhbHQ", "c29tZXNhbA"),
+		"scrypt N·r over":        scrypt("ln=14,r=8", "ln=17,r=9"),
+		"scrypt N over":          scrypt("ln=14,r=8", "ln=21,r=1"),
+		"scrypt N·r·p over":      scrypt("ln=14,r=8,p=1", "ln=17,r=8,p=5"),
+		"scrypt lanes over":      scrypt("p=1", "p=17"),
+		"scrypt without lanes":   scrypt("p=1", "p=0"),
+		"scrypt block over":      scrypt("r=8", "r=65"),
+		"scrypt of N 1":          scrypt("ln=14", "ln=0"),
+		"scrypt other order":     scrypt("ln=14,r=8,p=1", "r=8,ln=14,p=1"),
 		"md5-crypt":              "$1$abcdefgh$0123456789abcdefghijkl",
 		"scrypt of hostile size": "$scrypt$ln=40,r=8,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
 	} {
@@ -132,7 +160,12 @@ func TestHashesOutOfBoundsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, want errBadHash without the text", name, err)
 		}
 	}
-	for _, sound := range []string{soundArgon, soundBcrypt} {
+	for _, sound := range []string{
+		soundArgon, soundBcrypt, soundPBKDF2, soundScrypt,
+		// At the bounds themselves.
+		argon("m=256,t=2,p=1", "m=131072,t=10,p=16"), bcrypt("$05$", "$15$"), bcrypt("$05$", "$04$"),
+		pbkdf2("i=10000", "i=1000000"), scrypt("ln=14,r=8,p=1", "ln=17,r=8,p=4"), scrypt("ln=14,r=8,p=1", "ln=20,r=1,p=4"),
+	} {
 		if _, err := parseHash(sound); err != nil {
 			t.Errorf("control: %v", err)
 		}
@@ -156,7 +189,7 @@ func TestBcryptNeverTruncates(t *testing.T) {
 
 func FuzzParseHash(f *testing.F) {
 	for _, seed := range []string{
-		soundArgon, soundBcrypt, "", "$argon2i$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
+		soundArgon, soundBcrypt, soundPBKDF2, soundScrypt, "$pbkdf2-sha256$1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA", "", "$argon2i$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
 		"$argon2id$v=19$m=131072,t=10,p=16$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA", "$2y$15$", "$argon2id$v=19$$$",
 	} {
 		f.Add(seed)
@@ -172,12 +205,14 @@ func FuzzParseHash(f *testing.F) {
 		c := parsed.cost
 		switch {
 		case c.algorithm == "bcrypt" && c.log2 >= 4 && c.log2 <= 15:
-		case c.algorithm != "bcrypt" && c.memory >= 8*uint32(c.threads) && c.memory <= 131_072 &&
+		case c.algorithm == "pbkdf2-sha256" && c.passes >= 1 && c.passes <= 1_000_000 && c.salt >= 8 && c.key >= 16 && c.key <= 64:
+		case c.algorithm == "scrypt" && c.block<<c.log2 <= 1<<20 && c.block<<c.log2*int(c.threads) <= 1<<22 && c.threads >= 1 && c.salt >= 8 && c.key >= 16:
+		case strings.HasPrefix(c.algorithm, "argon2") && c.memory >= 8*uint32(c.threads) && c.memory <= 131_072 &&
 			c.passes >= 1 && c.passes <= 10 && c.threads >= 1 && c.threads <= 16 && c.salt >= 8 && c.key >= 16:
 		default:
 			t.Errorf("accepted out of bounds: %+v", c)
 		}
-		if c.memory <= 256 && c.passes <= 2 && c.log2 <= 4 {
+		if c.memory <= 256 && c.passes <= 2 && c.log2 <= 4 && c.block <= 8 {
 			parsed.matches([]byte(text)) // must not panic
 		}
 	})

@@ -27,6 +27,10 @@ const (
 	SlotAll = "all"
 )
 
+// ErrUnknownSlot is in every error about a slot that there is not, or whose keys are
+// not to be dropped.
+var ErrUnknownSlot = errors.New("unknown slot")
+
 // Slot describes one keyset without its keys. KeyIDs are in the order of their
 // making; Created is when the primary key was made, zero when the file does not say.
 type Slot struct {
@@ -40,6 +44,10 @@ type Slot struct {
 func slotNames() []string {
 	return []string{SlotToken, SlotDigest, SlotLimit, SlotSeal, SlotPepper, SlotCookie}
 }
+
+// DroppableSlots are those whose older keys can be dropped: nothing is kept that only
+// they could open.
+func DroppableSlots() []string { return []string{SlotToken, SlotCookie} }
 
 // parametersOf says which keys a slot holds, and in words, for errors.
 func parametersOf(slot string) (wanted key.Parameters, words string, err error) {
@@ -55,8 +63,8 @@ func parametersOf(slot string) (wanted key.Parameters, words string, err error) 
 		})
 		return wanted, "AES-256-GCM keys with the TINK prefix", err
 	default:
-		return nil, "", fmt.Errorf("unknown slot %q: accepted are %s and %s",
-			slot, strings.Join(slotNames(), ", "), SlotAll)
+		return nil, "", fmt.Errorf("%w %q: accepted are %s and %s",
+			ErrUnknownSlot, slot, strings.Join(slotNames(), ", "), SlotAll)
 	}
 }
 

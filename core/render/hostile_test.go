@@ -93,7 +93,7 @@ func TestHostileNamesStayText(t *testing.T) {
 		benign := skeleton(mail(t, facts(t, template, func(f *core.MailFacts) { f.Logo = logo })).HTML)
 		for _, slot := range slots {
 			for i, name := range hostileNames() {
-				rendered, err := r.Mail(facts(t, template, func(f *core.MailFacts) { f.Logo = logo; slot.put(f, name) }))
+				rendered, err := r.Mail(t.Context(), facts(t, template, func(f *core.MailFacts) { f.Logo = logo; slot.put(f, name) }))
 				if err != nil {
 					t.Fatalf("%s, %s %d: %v", template, slot.name, i, err)
 				}
@@ -196,7 +196,7 @@ func FuzzNames(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, first, last, product, from string) {
 		for template, want := range harmless {
-			rendered, err := r.Mail(facts(t, template, func(f *core.MailFacts) {
+			rendered, err := r.Mail(t.Context(), facts(t, template, func(f *core.MailFacts) {
 				f.To.FirstName, f.To.LastName = first, last
 				f.Account.Branding.ProductName, f.Account.Branding.FromName = product, from
 			}))

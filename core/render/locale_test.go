@@ -52,7 +52,7 @@ func TestLanguageIsAddedAsData(t *testing.T) {
 		t.Fatal(err)
 	}
 	address, _ := core.ParseAddress("ada@example.com")
-	mail, err := r.Mail(core.MailFacts{
+	mail, err := r.Mail(t.Context(), core.MailFacts{
 		Template: core.MailReset, Account: tenants.New("x", "acme", "Acme"),
 		To: core.User{Address: address, FirstName: "آدا"}, MessageID: "a@b",
 		Link: tenants.NewSecret("https://a.example/r/x"), Life: time.Hour, Expires: time.Unix(0, 0),

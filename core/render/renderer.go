@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func load(config Config, from fs.FS) (*Renderer, error) {
 
 // Mail makes the mail in the configured locale. Errors: ErrTemplate,
 // ErrRecipient, ErrSender, ErrLink, ErrFacts.
-func (r *Renderer) Mail(facts core.MailFacts) (sdk.Mail, error) {
+func (r *Renderer) Mail(_ context.Context, facts core.MailFacts) (sdk.Mail, error) {
 	return r.MailIn(r.locale, facts)
 }
 

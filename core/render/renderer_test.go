@@ -149,7 +149,7 @@ func TestWrongFactsAreRefused(t *testing.T) {
 	}
 	r := setup(t)
 	for _, test := range tests {
-		got, err := r.Mail(facts(t, test.template, test.change))
+		got, err := r.Mail(t.Context(), facts(t, test.template, test.change))
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: error %v, want %v", test.name, err, test.want)
 		}
@@ -207,7 +207,7 @@ func TestNothingBreaksOutOfAHeader(t *testing.T) {
 	r := setup(t)
 	for name, slot := range slots {
 		for _, text := range breaks {
-			rendered, err := r.Mail(facts(t, core.MailReset, func(f *core.MailFacts) { slot.put(f, text) }))
+			rendered, err := r.Mail(t.Context(), facts(t, core.MailReset, func(f *core.MailFacts) { slot.put(f, text) }))
 			if faults := unsafeFields(rendered); err == nil && len(faults) > 0 {
 				t.Errorf("%s with %q: %q", name, text, faults)
 			}
@@ -232,7 +232,7 @@ func TestAddressesThatAreMailedTo(t *testing.T) {
 	}
 	r := setup(t)
 	for given, want := range tests {
-		_, err := r.Mail(facts(t, core.MailReset, func(f *core.MailFacts) {
+		_, err := r.Mail(t.Context(), facts(t, core.MailReset, func(f *core.MailFacts) {
 			f.To.Address = core.Address{Secret: tenants.NewSecret(given)}
 		}))
 		if got := err == nil; got != want {
@@ -378,7 +378,7 @@ func TestManyMailsAtOnceDoNotMix(t *testing.T) {
 			f.Link = tenants.NewSecret(fmt.Sprintf("https://p%03d.example/r/x", i))
 		})
 		wait.Go(func() {
-			rendered, err := r.Mail(made)
+			rendered, err := r.Mail(t.Context(), made)
 			if err != nil || strings.Count(rendered.Text+rendered.HTML, "Product") != strings.Count(rendered.Text+rendered.HTML, fmt.Sprintf("Product%03d", i)) ||
 				strings.Count(rendered.Text+rendered.HTML, "https://") != strings.Count(rendered.Text+rendered.HTML, fmt.Sprintf("https://p%03d.", i)) {
 				t.Errorf("mail %d holds another's words: %v", i, err)
@@ -391,7 +391,7 @@ func TestManyMailsAtOnceDoNotMix(t *testing.T) {
 func BenchmarkMail(b *testing.B) {
 	r, made := setup(b), facts(b, core.MailReset)
 	for b.Loop() {
-		if _, err := r.Mail(made); err != nil {
+		if _, err := r.Mail(b.Context(), made); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -70,7 +70,7 @@ func parse(t testing.TB, typed string) core.Address {
 
 func mail(t testing.TB, made core.MailFacts) sdk.Mail {
 	t.Helper()
-	rendered, err := setup(t).Mail(made)
+	rendered, err := setup(t).Mail(t.Context(), made)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
 )
@@ -19,9 +17,11 @@ import (
 // accountValues are the columns that UpdateAccount replaces, in the order of
 // accountArgs.
 const accountValues = `slug, name, protected, status, api_version, deliver_default, deliver_policy, link_life,
-	link_template, password_minimum, providers, product_name, accent, support_address, from_name, from_address`
+	link_template, password_minimum, providers, product_name, accent, support_address, from_name, from_address, metadata`
 
-const accountColumns = `id, ` + accountValues + `, logo_hash, created_at, updated_at`
+const accountColumns = `id, ` + accountValues + `, logo_hash, created_at, updated_at, (
+	SELECT d.host FROM domains d WHERE d.account_id = accounts.id AND d.verified = TRUE
+	ORDER BY d.created_at, d.host LIMIT 1) AS host`
 
 type accountRow struct {
 	ID              string `bun:"id"`
@@ -41,9 +41,11 @@ type accountRow struct {
 	SupportAddress  string `bun:"support_address"`
 	FromName        string `bun:"from_name"`
 	FromAddress     string `bun:"from_address"`
+	Metadata        string `bun:"metadata"`
 	LogoHash        string `bun:"logo_hash"`
 	CreatedAt       int64  `bun:"created_at"`
 	UpdatedAt       int64  `bun:"updated_at"`
+	Host            string `bun:"host"`
 }
 
 func (r accountRow) account() (tenants.Account, error) {
@@ -67,8 +69,12 @@ func (r accountRow) account() (tenants.Account, error) {
 			FromAddress:    r.FromAddress,
 			LogoHash:       r.LogoHash,
 		},
+		Host:    r.Host,
 		Created: stamp(r.CreatedAt),
 		Updated: stamp(r.UpdatedAt),
+	}
+	if r.Metadata != "{}" {
+		account.Metadata = json.RawMessage(r.Metadata)
 	}
 	if err := json.Unmarshal([]byte(r.Providers), &account.Providers); err != nil {
 		return tenants.Account{}, fmt.Errorf("providers of account %s: %w", r.ID, err)
@@ -81,10 +87,14 @@ func accountArgs(a tenants.Account) ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("providers of account %s: %w", a.ID, err)
 	}
+	metadata := "{}"
+	if len(a.Metadata) > 0 {
+		metadata = string(a.Metadata)
+	}
 	return []any{
 		a.Slug, a.Name, a.Protected, string(a.Status), a.APIVersion, a.DeliverDefault, string(a.DeliverPolicy),
 		a.LinkLife.Microseconds(), a.LinkTemplate, a.Password.Minimum, string(providers),
-		a.Branding.ProductName, a.Branding.Accent, a.Branding.SupportAddress, a.Branding.FromName, a.Branding.FromAddress,
+		a.Branding.ProductName, a.Branding.Accent, a.Branding.SupportAddress, a.Branding.FromName, a.Branding.FromAddress, metadata,
 	}, nil
 }
 
@@ -98,15 +108,20 @@ func (s *Store) AccountBySlug(ctx context.Context, slug string) (tenants.Account
 	return s.accountWhere(ctx, `slug = ?`, slug)
 }
 
+// AccountByHost implements tenants.Directory.
+func (s *Store) AccountByHost(ctx context.Context, host string) (tenants.Account, error) {
+	return s.accountWhere(ctx, `id = (SELECT account_id FROM domains WHERE host = ? AND verified = TRUE)`, host)
+}
+
 func (s *Store) accountWhere(ctx context.Context, condition string, args ...any) (tenants.Account, error) {
-	account, err := s.scanAccount(ctx, s.read.NewRaw(`SELECT `+accountColumns+` FROM accounts WHERE `+condition, args...))
+	account, err := s.oneAccount(ctx, s.reading(), `SELECT `+accountColumns+` FROM accounts WHERE deleted_at IS NULL AND `+condition, args...)
 	return account, s.failed("find_account", err)
 }
 
-// scanAccount reads the one row of a query.
-func (s *Store) scanAccount(ctx context.Context, query *bun.RawQuery) (tenants.Account, error) {
+// oneAccount reads the one row of a query.
+func (s *Store) oneAccount(ctx context.Context, q session, query string, args ...any) (tenants.Account, error) {
 	var row accountRow
-	err := query.Scan(ctx, &row)
+	err := q.row(ctx, &row, query, args...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return tenants.Account{}, tenants.ErrUnknown
@@ -118,11 +133,12 @@ func (s *Store) scanAccount(ctx context.Context, query *bun.RawQuery) (tenants.A
 	return row.account()
 }
 
-// ListAccounts implements core.System.
+// ListAccounts implements core.System: the service's own are no tenants.
 func (s *Store) ListAccounts(ctx context.Context, after tenants.AccountID, limit int) ([]tenants.Account, error) {
 	var rows []accountRow
-	err := s.read.NewRaw(`SELECT `+accountColumns+` FROM accounts WHERE id > ? ORDER BY id LIMIT ?`,
-		string(after), max(limit, 0)).Scan(ctx, &rows)
+	err := s.reading().rows(ctx, &rows, `SELECT `+accountColumns+` FROM accounts
+		WHERE id > ? AND NOT id BETWEEN ? AND ? AND deleted_at IS NULL ORDER BY id LIMIT ?`,
+		string(after), string(tenants.FirstOwn), string(tenants.LastOwn), max(limit, 0))
 	if err != nil {
 		return nil, s.failed("list_accounts", err)
 	}
@@ -141,9 +157,16 @@ func (s *Store) CreateAccount(ctx context.Context, account tenants.Account) (ten
 	if err != nil {
 		return tenants.Account{}, err
 	}
-	query := `INSERT INTO accounts (` + accountColumns + `)
+	query := `INSERT INTO accounts (id, ` + accountValues + `, logo_hash, created_at, updated_at)
 		VALUES (?, ` + placeholders(len(args), `?`) + `, '', ?now, ?now) RETURNING ` + accountColumns
-	return s.changeAccount(ctx, "create_account", query, append([]any{string(account.ID)}, args...))
+	return s.changeAccount(ctx, "create_account", func(ctx context.Context, tx session) (tenants.Account, error) {
+		created, err := s.oneAccount(ctx, tx, query, append([]any{string(account.ID)}, args...)...)
+		if err != nil {
+			return tenants.Account{}, err
+		}
+		tx.note(created.ID, core.Audit{Name: core.AuditAccountCreated, Object: core.AuditObject{Type: "accounts", ID: string(created.ID)}})
+		return created, nil
+	})
 }
 
 // UpdateAccount implements core.Accounts. The hash of the logo stays SetLogo's.
@@ -152,15 +175,40 @@ func (s *Store) UpdateAccount(ctx context.Context, account tenants.AccountID, ch
 	if err != nil {
 		return tenants.Account{}, err
 	}
-	query := `UPDATE accounts SET (` + accountValues + `, updated_at) = (` + placeholders(len(args), `?`) + `, ?now)
-		WHERE id = ? RETURNING ` + accountColumns
-	return s.changeAccount(ctx, "update_account", query, append(args, string(account)))
+	var read int64 // when the row that was changed had been written; 0: whenever
+	if !changed.Updated.IsZero() {
+		read = changed.Updated.UnixMicro()
+	}
+	// Two changes in one tick of the clock must not look like one.
+	const later = `CASE WHEN ?now > updated_at THEN ?now ELSE updated_at + 1 END`
+	query := `UPDATE accounts SET (` + accountValues + `, updated_at) = (` + placeholders(len(args), `?`) + `, ` + later + `)
+		WHERE id = ? AND deleted_at IS NULL AND (?int = 0 OR updated_at = ?int) RETURNING ` + accountColumns
+	updated, err := s.changeAccount(ctx, "update_account", func(ctx context.Context, tx session) (tenants.Account, error) {
+		before, err := s.oneAccount(ctx, tx, `SELECT `+accountColumns+` FROM accounts WHERE id = ? AND deleted_at IS NULL ?locking`, string(account))
+		if err != nil {
+			return tenants.Account{}, err
+		}
+		after, err := s.oneAccount(ctx, tx, query, append(args, string(account), read, read)...)
+		if err != nil {
+			return tenants.Account{}, err
+		}
+		for _, audit := range core.AccountAudit(before, after) {
+			tx.note(account, audit)
+		}
+		return after, nil
+	})
+	if errors.Is(err, tenants.ErrUnknown) && read != 0 {
+		if _, there := s.AccountByID(ctx, account); there == nil {
+			err = core.ErrOutdated
+		}
+	}
+	return updated, err
 }
 
-func (s *Store) changeAccount(ctx context.Context, op, query string, args []any) (tenants.Account, error) {
+func (s *Store) changeAccount(ctx context.Context, op string, run func(ctx context.Context, tx session) (tenants.Account, error)) (tenants.Account, error) {
 	var account tenants.Account
-	err := s.change(ctx, op, false, func(ctx context.Context, tx bun.Tx) (err error) {
-		if account, err = s.scanAccount(ctx, tx.NewRaw(query, args...)); err != nil {
+	err := s.change(ctx, op, false, func(ctx context.Context, tx session) (err error) {
+		if account, err = run(ctx, tx); err != nil {
 			return err
 		}
 		return s.tellAccounts(ctx, tx)
@@ -177,7 +225,7 @@ func (s *Store) Logo(ctx context.Context, account tenants.AccountID) ([]byte, er
 	var row struct {
 		PNG []byte `bun:"png"`
 	}
-	err := s.read.NewRaw(`SELECT png FROM logos WHERE account_id = ?`, string(account)).Scan(ctx, &row)
+	err := s.reading().row(ctx, &row, `SELECT png FROM logos WHERE account_id = ?`, string(account))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = core.ErrNotFound
 	}
@@ -191,19 +239,20 @@ func (s *Store) SetLogo(ctx context.Context, account tenants.AccountID, png []by
 		sum := sha256.Sum256(png)
 		hash = hex.EncodeToString(sum[:])
 	}
-	err := s.change(ctx, "set_logo", false, func(ctx context.Context, tx bun.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE accounts SET logo_hash = ?, updated_at = ?now WHERE id = ?`,
+	err := s.change(ctx, "set_logo", false, func(ctx context.Context, tx session) error {
+		result, err := tx.exec(ctx, `UPDATE accounts SET logo_hash = ?, updated_at = ?now WHERE id = ? AND deleted_at IS NULL`,
 			hash, string(account))
 		if err := oneRow(result, err, tenants.ErrUnknown); err != nil {
 			return err
 		}
+		tx.note(account, core.Audit{Name: core.AuditAccountUpdated, Object: core.AuditObject{Type: "accounts", ID: string(account)}, Fields: []string{"branding.logo"}})
 		if err := s.tellAccounts(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM logos WHERE account_id = ?`, string(account)); err != nil || png == nil {
+		if _, err := tx.exec(ctx, `DELETE FROM logos WHERE account_id = ?`, string(account)); err != nil || png == nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO logos (account_id, png) VALUES (?, ?)`, string(account), png)
+		_, err = tx.exec(ctx, `INSERT INTO logos (account_id, png) VALUES (?, ?)`, string(account), png)
 		return err
 	})
 	if err == nil {

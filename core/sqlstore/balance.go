@@ -16,14 +16,14 @@ func (s *Store) Balance(ctx context.Context) (core.Balance, error) {
 		State string `bun:"state"`
 		Count int64  `bun:"n"`
 	}
-	err := s.read.NewRaw(`
+	err := s.reading().rows(ctx, &rows, `
 		SELECT '' AS state, count(*) AS n FROM deliveries WHERE kind = 'resolve'
 		UNION ALL
 		SELECT r.state, count(*) AS n FROM requests r
 		WHERE r.state <> 'pending' OR EXISTS (
 			SELECT 1 FROM deliveries d
 			WHERE d.account_id = r.account_id AND d.request_id = r.id AND d.state = 'queued')
-		GROUP BY r.state`).Scan(ctx, &rows)
+		GROUP BY r.state`)
 	balance := core.Balance{States: make(map[core.RequestState]int64)}
 	for _, row := range rows {
 		if row.State == "" {

@@ -2,12 +2,10 @@ package sqlstore
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/uptrace/bun"
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
@@ -30,7 +28,7 @@ func (s *Store) Claim(ctx context.Context, ask core.ClaimAsk) (core.Claim, error
 	ask.InFlight = maps.Clone(ask.InFlight) // the caller may leave before the turn comes
 	for try := 1; ; try++ {
 		var claim leasing
-		err := s.change(ctx, "claim", false, func(ctx context.Context, tx bun.Tx) (err error) {
+		err := s.change(ctx, "claim", false, func(ctx context.Context, tx session) (err error) {
 			claim, err = s.claim(ctx, tx, ask)
 			return err
 		})
@@ -62,10 +60,20 @@ type leasing struct {
 	skipped bool
 }
 
-func (s *Store) claim(ctx context.Context, tx bun.Tx, ask core.ClaimAsk) (leasing, error) {
-	moved, err := moveDue(ctx, tx)
+func (s *Store) claim(ctx context.Context, tx session, ask core.ClaimAsk) (leasing, error) {
+	next, moved, holds, err := due(ctx, tx)
 	if err != nil {
 		return leasing{}, err
+	}
+	gate, err := s.passHolds(ctx, tx, holds)
+	if err != nil {
+		return leasing{}, err
+	}
+	if gate.wait > 0 && (next == 0 || gate.wait < next) {
+		next = gate.wait
+	}
+	if gate.most == 0 {
+		return leasing{Claim: core.Claim{Cursor: ask.Cursor, Next: next}}, nil
 	}
 	capped := make(map[string]bool)
 	for account, count := range ask.InFlight {
@@ -73,28 +81,43 @@ func (s *Store) claim(ctx context.Context, tx bun.Tx, ask core.ClaimAsk) (leasin
 			capped[string(account)] = true
 		}
 	}
-	ring, err := visit(ctx, tx, string(ask.Cursor), ringVisits+len(capped))
+	ring, err := visit(ctx, tx, string(ask.Cursor), ringVisits+len(capped)+len(gate.each))
 	if err != nil {
 		return leasing{}, err
 	}
+	ring = slices.DeleteFunc(ring, gate.shut)
 	open := slices.DeleteFunc(slices.Clone(ring), func(account string) bool { return capped[account] })
 	claim := leasing{Claim: core.Claim{
 		Cursor: ask.Cursor,
+		Next:   next,
 		Full:   moved == dueRows || len(open) >= ringVisits || len(open) < len(ring),
 	}}
 	open = open[:min(len(open), ringVisits)]
 	if len(open) > 0 {
-		if err := s.lease(ctx, tx, ask, open, &claim); err != nil {
+		if err := s.lease(ctx, tx, ask, open, gate, &claim); err != nil {
 			return leasing{}, err
 		}
 	}
-	claim.Next, err = nextDue(ctx, tx)
-	return claim, err
+	return claim, gate.passed(ctx, tx, claim.Deliveries)
+}
+
+// due makes rows ready whose time has come, says how many, and when the next is
+// due, 0 when none waits. It also says how many holds there are.
+func due(ctx context.Context, tx session) (next time.Duration, moved int64, holds int, err error) {
+	next, holds, err = nextDue(ctx, tx)
+	if err != nil || next >= 0 {
+		return next, 0, holds, err
+	}
+	if moved, err = moveDue(ctx, tx); err != nil || moved == 0 {
+		return 0, moved, holds, err
+	}
+	next, _, err = nextDue(ctx, tx)
+	return max(next, 0), moved, holds, err
 }
 
 // moveDue makes rows ready whose time has come, and says how many.
-func moveDue(ctx context.Context, tx bun.Tx) (int64, error) {
-	result, err := tx.ExecContext(ctx, moveDueQuery, dueRows)
+func moveDue(ctx context.Context, tx session) (int64, error) {
+	result, err := tx.exec(ctx, moveDueQuery, dueRows)
 	if err != nil {
 		return 0, err
 	}
@@ -109,33 +132,31 @@ const moveDueQuery = `
 
 // visit gives at most so many accounts with ready rows, in the order of the
 // ring: those after the cursor, then those up to it.
-func visit(ctx context.Context, tx bun.Tx, cursor string, most int) ([]string, error) {
-	ring, err := visitAfter(ctx, tx, cursor, most)
-	if err != nil || cursor == "" || len(ring) == most {
-		return ring, err
-	}
-	wrapped, err := visitAfter(ctx, tx, "", most-len(ring))
-	if end := slices.IndexFunc(wrapped, func(account string) bool { return account > cursor }); end >= 0 {
-		wrapped = wrapped[:end]
-	}
-	return append(ring, wrapped...), err
-}
-
-func visitAfter(ctx context.Context, tx bun.Tx, cursor string, most int) (ring []string, err error) {
-	err = tx.NewRaw(visitQuery, cursor, most).Scan(ctx, &ring)
+func visit(ctx context.Context, tx session, cursor string, most int) (ring []string, err error) {
+	err = tx.rows(ctx, &ring, visitQuery, cursor, most, most, cursor, most, cursor, most)
 	return ring, err
 }
 
 // visitQuery steps from account to account in the index of ready rows: as many
 // probes as accounts, however many rows each has.
 const visitQuery = `
-	WITH RECURSIVE ring (account_id, n) AS (
+	WITH RECURSIVE beyond (account_id, n) AS (
 		SELECT (SELECT min(d.account_id) FROM deliveries d WHERE d.ready = TRUE AND d.account_id > ?), 1
 		UNION ALL
-		SELECT (SELECT min(d.account_id) FROM deliveries d WHERE d.ready = TRUE AND d.account_id > ring.account_id), n + 1
-		FROM ring WHERE ring.account_id IS NOT NULL AND n < ?
+		SELECT (SELECT min(d.account_id) FROM deliveries d WHERE d.ready = TRUE AND d.account_id > beyond.account_id), n + 1
+		FROM beyond WHERE beyond.account_id IS NOT NULL AND n < ?
+	), upto (account_id, n) AS (
+		SELECT (SELECT min(d.account_id) FROM deliveries d WHERE d.ready = TRUE), 1
+		WHERE (SELECT count(account_id) FROM beyond) < ?
+		UNION ALL
+		SELECT (SELECT min(d.account_id) FROM deliveries d WHERE d.ready = TRUE AND d.account_id > upto.account_id), n + 1
+		FROM upto WHERE upto.account_id < ? AND n < ?
 	)
-	SELECT account_id FROM ring WHERE account_id IS NOT NULL`
+	SELECT account_id FROM (
+		SELECT 1 AS half, account_id FROM beyond WHERE account_id IS NOT NULL
+		UNION ALL
+		SELECT 2 AS half, account_id FROM upto WHERE account_id <= ?text
+	) AS ring ORDER BY half, account_id LIMIT ?`
 
 // candidate is a ready row.
 type candidate struct {
@@ -144,7 +165,7 @@ type candidate struct {
 }
 
 // lease picks rows of the accounts, leases them, and fills the claim.
-func (s *Store) lease(ctx context.Context, tx bun.Tx, ask core.ClaimAsk, accounts []string, claim *leasing) error {
+func (s *Store) lease(ctx context.Context, tx session, ask core.ClaimAsk, accounts []string, gate gate, claim *leasing) error {
 	each := max(1, ask.Free/len(accounts))
 	rows, skipped, err := s.pick(ctx, tx, accounts, each+1) // one more, to see whether any remain
 	if err != nil {
@@ -154,7 +175,7 @@ func (s *Store) lease(ctx context.Context, tx bun.Tx, ask core.ClaimAsk, account
 	for _, row := range rows {
 		waiting[row.AccountID] = append(waiting[row.AccountID], row.ID)
 	}
-	chosen, cursor := share(ask, accounts, waiting, each)
+	chosen, cursor := share(ask, accounts, waiting, each, gate)
 	claim.Cursor = tenants.AccountID(cursor)
 	claim.Full = claim.Full || len(rows) > len(chosen) || skipped
 	claim.skipped = skipped
@@ -167,19 +188,19 @@ func (s *Store) lease(ctx context.Context, tx bun.Tx, ask core.ClaimAsk, account
 // is less than what is free: one that wants everything gets half, two a third
 // each, and some slots are always free. The cursor is the last account that had
 // its turn.
-func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, each int) (chosen []candidate, cursor string) {
+func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, each int, gate gate) (chosen []candidate, cursor string) {
 	free := ask.Free
 	for round := range each {
 		given := false
 		for _, account := range accounts {
-			if free == 0 {
+			if free == 0 || len(chosen) == gate.most {
 				return chosen, cursor
 			}
 			if round == 0 {
 				cursor = account
 			}
 			rows := waiting[account]
-			if round >= len(rows) || ask.InFlight[tenants.AccountID(account)]+round >= free {
+			if round >= len(rows) || round >= gate.of(account) || ask.InFlight[tenants.AccountID(account)]+round >= free {
 				continue
 			}
 			chosen = append(chosen, candidate{AccountID: account, ID: rows[round]})
@@ -193,19 +214,22 @@ func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, ea
 	return chosen, cursor
 }
 
-// pick reads the oldest ready rows of each account in one statement.
-func pick(ctx context.Context, tx bun.Tx, accounts []string, each int) (rows []candidate, skipped bool, err error) {
-	args := make([]any, 0, 2*len(accounts))
-	for _, account := range accounts {
-		args = append(args, account, each)
+// pick reads the oldest ready rows of each account.
+func pick(ctx context.Context, tx session, accounts []string, most int) (rows []candidate, skipped bool, err error) {
+	list, err := json.Marshal(accounts)
+	if err != nil {
+		return nil, false, err
 	}
-	query := strings.TrimSuffix(strings.Repeat(pickQuery+" UNION ALL ", len(accounts)), " UNION ALL ")
-	err = tx.NewRaw(query, args...).Scan(ctx, &rows)
+	err = tx.rows(ctx, &rows, pickQuery, string(list), most)
 	return rows, false, err
 }
 
-const pickQuery = `SELECT * FROM (SELECT account_id, id FROM deliveries
-	WHERE ready = TRUE AND account_id = ? ORDER BY run_at, id LIMIT ?) AS account`
+// pickQuery: SQLite knows no list as a value, but the text of one.
+const pickQuery = `
+	SELECT d.account_id, d.id FROM json_each(?) a CROSS JOIN deliveries d
+	WHERE d.rowid IN (
+		SELECT p.rowid FROM deliveries p WHERE p.ready = TRUE AND p.account_id = a.value ORDER BY p.run_at, p.id LIMIT ?)
+	ORDER BY a.key, d.run_at, d.id`
 
 type claimedRow struct {
 	AccountID   string `bun:"account_id"`
@@ -219,34 +243,31 @@ type claimedRow struct {
 	NotAfter    int64  `bun:"not_after"`
 	QueuedAt    int64  `bun:"queued_at"`
 	Lease       string `bun:"lease"`
+	EventID     string `bun:"event_id"`
+	EndpointID  string `bun:"endpoint_id"`
 	TraceParent string `bun:"traceparent"`
 	Now         int64  `bun:"clock"`
 }
 
 // leaseRows writes the leases and gives the deliveries in the order chosen.
-func (s *Store) leaseRows(ctx context.Context, tx bun.Tx, chosen []candidate) ([]core.Delivery, error) {
+func (s *Store) leaseRows(ctx context.Context, tx session, chosen []candidate) ([]core.Delivery, error) {
 	if len(chosen) == 0 {
 		return nil, nil
 	}
-	args := make([]any, 0, 3*len(chosen)+1)
-	for _, row := range chosen {
-		args = append(args, row.AccountID, row.ID, s.config.NewID())
-	}
-	args = append(args, core.LeaseLife.Microseconds())
 	var rows []claimedRow
-	err := tx.NewRaw(`
-		WITH c (account_id, id, lease) AS (VALUES `+placeholders(len(chosen), `(?, ?, ?)`)+`)
-		UPDATE deliveries SET lease = c.lease, lease_until = ?now + ?, attempt = deliveries.attempt + 1, ready = FALSE
-		FROM c
-		WHERE deliveries.account_id = c.account_id AND deliveries.id = c.id AND deliveries.ready = TRUE
-		RETURNING deliveries.account_id, deliveries.id, deliveries.request_id, deliveries.user_id, deliveries.kind,
-			deliveries.provider, deliveries.attempt, deliveries.lost, deliveries.not_after, deliveries.queued_at,
-			deliveries.lease, ?now AS clock,
-			(SELECT r.traceparent FROM requests r
-				WHERE r.account_id = deliveries.account_id AND r.id = deliveries.request_id) AS traceparent`,
-		args...).Scan(ctx, &rows)
-	if err != nil {
-		return nil, err
+	for _, portion := range portions(chosen) {
+		args := make([]any, 0, 3*len(portion)+1)
+		for _, row := range portion {
+			args = append(args, row.AccountID, row.ID, s.config.NewID())
+		}
+		var some []claimedRow
+		err := tx.rows(ctx, &some, `
+			WITH s (account_id, id, lease) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?text)`)+leaseQuery,
+			append(args, core.LeaseLife.Microseconds())...)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
 	}
 	leased := make(map[candidate]core.Delivery, len(rows))
 	for _, row := range rows {
@@ -260,6 +281,18 @@ func (s *Store) leaseRows(ctx context.Context, tx bun.Tx, chosen []candidate) ([
 	}
 	return deliveries, nil
 }
+
+// leaseQuery does not say ready = TRUE, or a plan that was made while nothing was
+// ready would look for each row among all that its account has ready.
+const leaseQuery = `)
+	UPDATE deliveries SET lease = s.lease, lease_until = ?now + ?int, attempt = deliveries.attempt + 1, ready = FALSE
+	FROM s
+	WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.ready IS NOT FALSE AND ?few
+	RETURNING deliveries.account_id, deliveries.id, deliveries.request_id, deliveries.user_id, deliveries.kind,
+		deliveries.provider, deliveries.attempt, deliveries.lost, deliveries.not_after, deliveries.queued_at,
+		deliveries.lease, deliveries.event_id, deliveries.endpoint_id, ?now AS clock,
+		(SELECT r.traceparent FROM requests r
+			WHERE r.account_id = deliveries.account_id AND r.id = deliveries.request_id) AS traceparent`
 
 func (r claimedRow) delivery() core.Delivery {
 	return core.Delivery{
@@ -275,18 +308,27 @@ func (r claimedRow) delivery() core.Delivery {
 		Queued:      stamp(r.QueuedAt),
 		Now:         stamp(r.Now),
 		Lease:       core.LeaseID(r.Lease),
+		Event:       core.EventID(r.EventID),
+		Endpoint:    core.EndpointID(r.EndpointID),
 		TraceParent: r.TraceParent,
 	}
 }
 
-// nextDue gives the time until the next row is due, 0 when none waits.
-func nextDue(ctx context.Context, tx bun.Tx) (time.Duration, error) {
-	var wait *int64
-	if err := tx.NewRaw(nextDueQuery).Scan(ctx, &wait); err != nil || wait == nil {
-		return 0, err
+// nextDue gives the time until the next row is due, 0 when none waits, less when it
+// is overdue, and how many holds there are.
+func nextDue(ctx context.Context, tx session) (wait time.Duration, holds int, err error) {
+	var row struct {
+		Wait  *int64 `bun:"wait"`
+		Holds int    `bun:"holds"`
 	}
-	return max(time.Duration(*wait)*time.Microsecond, time.Microsecond), nil
+	if err := tx.row(ctx, &row, nextDueQuery); err != nil || row.Wait == nil {
+		return 0, row.Holds, err
+	}
+	if *row.Wait <= 0 {
+		return -time.Microsecond, row.Holds, nil
+	}
+	return time.Duration(*row.Wait) * time.Microsecond, row.Holds, nil
 }
 
 const nextDueQuery = `
-	SELECT min(run_at) - ?now FROM deliveries WHERE state = 'queued' AND ready = FALSE AND lease IS NULL`
+	SELECT min(run_at) - ?now AS wait, (SELECT count(*) FROM holds) AS holds FROM deliveries WHERE state = 'queued' AND ready = FALSE AND lease IS NULL`

@@ -18,23 +18,32 @@
 // the commit is on disk. It never lingers: while one batch commits, the next
 // one fills.
 //
-//	Accept ──► accepts  (bounded, then ErrBusy) ──┐
-//	Settle ──► outcomes (callers wait) ───────────┼──► BEGIN, rows, COMMIT ──► release
-//	others ──► turns    (each in a savepoint) ────┘
+//	Accept  ──► accepts  (bounded, then ErrBusy) ──┐
+//	Resolve ──► plans    (callers wait) ───────────┤
+//	Settle  ──► outcomes (callers wait) ───────────┼──► BEGIN, rows, COMMIT ──► release
+//	others  ──► turns    (each in a savepoint) ────┘
 //
-// Accepts and outcomes are rows: they are written many to a statement, and when
-// a row breaks its batch, the batch's rows are tried again one by one. A turn is
-// a decision of its own (Resolve, Redeem, Claim and the rest): it runs in a
-// savepoint, so that one that says no takes nobody with it.
+// Accepts, plans and outcomes are rows: they are written many to a statement, and
+// when a row breaks its batch, the batch's rows are tried again one by one. Plans
+// that touch the same rows follow each other in rounds. A turn is a decision of its
+// own (Redeem, Claim and the rest): it runs in a savepoint, so that one that says no
+// takes nobody with it.
 //
-// PostgreSQL has many writers: two lanes commit accepts, a third outcomes, and a
-// decision has a transaction of its own on a connection of the pool, so it waits
-// for neither.
+// PostgreSQL has many writers: two lanes commit accepts, a third plans, a fourth
+// outcomes, and a decision has a transaction of its own on a connection of the pool,
+// so it waits for none of them.
 //
-//	Accept ──► accepts ──┬──► INSERT; INSERT in one message ──► release
-//	                     └──► INSERT; INSERT in one message ──► release
-//	Settle ──► outcomes ────► BEGIN, rows, COMMIT ──► release
-//	others ─────────────────► BEGIN, decide, COMMIT, again after a deadlock
+//	Accept  ──► accepts ──┬──► INSERTs in one statement ──► release
+//	                      └──► INSERTs in one statement ──► release
+//	Resolve ──► plans ───────► BEGIN, rows, COMMIT ──► release
+//	Settle  ──► outcomes ────► BEGIN, rows, COMMIT ──► release
+//	others ──────────────────► BEGIN, decide, COMMIT, again after a deadlock
+//
+// The text of a statement is fixed and its values travel beside it (session): texts
+// are prepared once a connection, and nobody who looks over the database's shoulder
+// sees an address. What may be long is cut into runs of a few lengths (portions);
+// accepts on PostgreSQL are arrays, of one text whatever their number.
+// A mail may be leased with the plan that leads to it, to whoever resolved.
 //
 // Replicas that claim, reap, extend or retain at once pass over rows that another
 // has in hand (SKIP LOCKED); whoever settles or redeems waits for its row and finds
@@ -54,10 +63,12 @@
 //
 // # Budgets
 //
-// A budget is a row of limits for each of its rates, changed in the transaction
-// that resolves the request. Each rate is one statement that writes only if there
-// is one left, so the count is exact whoever else spends at the same time, and
-// what it counts stands in no column.
+// A budget is rows of limits, changed in the transaction that resolves the request:
+// for each of its rates as many as it counts, each taken for the length of the rate
+// by one that went through, so that any such stretch sees at most as many; or a
+// single one where a burst is given. A statement takes a row only if it is free, so
+// the count is exact whoever else spends at the same time, and what it counts stands
+// in no column.
 //
 // # Time
 //

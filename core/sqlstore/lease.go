@@ -2,8 +2,7 @@ package sqlstore
 
 import (
 	"context"
-
-	"github.com/uptrace/bun"
+	"time"
 
 	"github.com/passmend/passmend/core"
 )
@@ -22,16 +21,24 @@ func (s *Store) Extend(ctx context.Context, leases []core.Lease) ([]core.Lease, 
 	// A row that is passed over is being settled or reaped. Whether it was still held
 	// when that began is all that can be said of it now.
 	var held []string
-	extend := leaseList(leases) + `
-		UPDATE deliveries SET lease_until = ?now + ? WHERE (account_id, id) IN (` + leasedRows + ` ?skipping)`
-	look := leaseList(leases) + ` SELECT d.lease FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id`
-	args := leaseArgs(leases)
-	err := s.change(ctx, "extend_leases", false, func(ctx context.Context, tx bun.Tx) error {
-		if _, err := tx.ExecContext(ctx, extend, append(args, core.LeaseLife.Microseconds())...); err != nil {
-			return err
-		}
+	err := s.change(ctx, "extend_leases", false, func(ctx context.Context, tx session) error {
 		held = nil
-		return tx.NewRaw(look, args...).Scan(ctx, &held)
+		for _, portion := range portions(leases) {
+			list, args := leaseList(portion)
+			_, err := tx.exec(ctx, list+`
+				UPDATE deliveries SET lease_until = ?now + ? WHERE (account_id, id) IN (`+leasedRows+` ?skipping)`,
+				append(args, core.LeaseLife.Microseconds())...)
+			if err != nil {
+				return err
+			}
+			var still []string
+			err = tx.rows(ctx, &still, list+` SELECT d.lease FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id AND ?few`, args...)
+			if err != nil {
+				return err
+			}
+			held = append(held, still...)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -54,56 +61,77 @@ func (s *Store) Release(ctx context.Context, leases []core.Lease) error {
 	if len(leases) == 0 {
 		return nil
 	}
-	query := leaseList(leases) + `
-		UPDATE deliveries SET attempt = attempt - 1, lease = NULL, lease_until = NULL, ready = TRUE, run_at = ?now
-		WHERE (account_id, id) IN (` + leasedRows + ` ?skipping)`
-	args := leaseArgs(leases)
-	return s.change(ctx, "release_leases", true, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.ExecContext(ctx, query, args...)
-		return err
+	return s.change(ctx, "release_leases", true, func(ctx context.Context, tx session) error {
+		for _, portion := range portions(leases) {
+			list, args := leaseList(portion)
+			_, err := tx.exec(ctx, list+`
+				UPDATE deliveries SET attempt = attempt - 1, lease = NULL, lease_until = NULL, ready = TRUE, run_at = ?now
+				WHERE (account_id, id) IN (`+leasedRows+` ?skipping)`, args...)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
 // leaseList names leases to a statement. They name no account because a worker
 // holds those of many; their ids are unique by themselves.
-func leaseList(leases []core.Lease) string {
-	return `WITH s (lease, id) AS (VALUES ` + placeholders(len(leases), `(?, ?)`) + `)`
-}
-
-// leasedRows are those that leaseList names and that are still held.
-const leasedRows = `SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id`
-
-func leaseArgs(leases []core.Lease) []any {
-	args := make([]any, 0, 2*len(leases)+1)
+func leaseList(leases []core.Lease) (text string, args []any) {
+	args = make([]any, 0, 2*len(leases)+1)
 	for _, lease := range leases {
 		args = append(args, string(lease.ID), string(lease.Delivery))
 	}
-	return args
+	return `WITH s (lease, id) AS (VALUES ` + placeholders(len(leases), `(?text, ?text)`) + `)`, args
 }
 
+// leasedRows are those that leaseList names and that are still held.
+const leasedRows = `SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id AND ?few`
+
 // Reap implements core.System. It also erases the seeds of links that expired a
-// day ago.
+// day ago. While the database's clock has just been set forward nothing lapses.
 func (s *Store) Reap(ctx context.Context) (int, error) {
 	var rows []reapedRow
-	err := s.change(ctx, "reap_leases", false, func(ctx context.Context, tx bun.Tx) error {
+	err := s.change(ctx, "reap_leases", false, func(ctx context.Context, tx session) error {
 		rows = nil
-		err := tx.NewRaw(reapQuery, mostLost, mostLost, mostLost).Scan(ctx, &rows)
+		var clock int64
+		if err := tx.row(ctx, &clock, `SELECT ?now`); err != nil || !s.clock.settled(stamp(clock), time.Now()) {
+			return err
+		}
+		err := tx.rows(ctx, &rows, reapQuery, mostLost, mostLost, mostLost)
 		if err != nil {
 			return err
 		}
 		if err := failQuarantined(ctx, tx, rows); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, eraseQuery, seedKept.Microseconds(), erasedAtOnce)
+		if err := freeOrphans(ctx, tx); err != nil {
+			return err
+		}
+		_, err = tx.exec(ctx, eraseQuery, seedKept.Microseconds(), erasedAtOnce)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
 	if len(rows) > 0 {
+		s.tellLapsed(rows)
 		s.wake(ctx)
 	}
 	return len(rows), nil
+}
+
+func (s *Store) tellLapsed(rows []reapedRow) {
+	leases, quarantined := make(map[string]int), make(map[string]int)
+	for _, row := range rows {
+		leases[row.Kind]++
+		if row.Lost >= mostLost {
+			quarantined[row.Kind]++
+		}
+	}
+	for kind, n := range leases {
+		s.config.Observer.Lapsed(kind, n, quarantined[kind])
+	}
 }
 
 type reapedRow struct {
@@ -131,12 +159,12 @@ const eraseQuery = `
 
 // failQuarantined ends the requests of deliveries that lost their last lease: the
 // resolving or the mail of a request is gone, a notice has none to end.
-func failQuarantined(ctx context.Context, tx bun.Tx, rows []reapedRow) error {
-	var ends []any
+func failQuarantined(ctx context.Context, tx session, rows []reapedRow) error {
+	var ends []ending
 	for _, row := range rows {
 		state, reason := requestEnd(core.Kind(row.Kind), core.Settlement{State: core.DeliveryQuarantined})
 		if row.Lost >= mostLost && state != "" {
-			ends = append(ends, row.AccountID, row.RequestID, string(state), string(reason))
+			ends = append(ends, ending{row.AccountID, row.RequestID, state, reason})
 		}
 	}
 	return endRequests(ctx, tx, ends)

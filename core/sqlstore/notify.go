@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/uptrace/bun"
 )
 
 // Two channels of LISTEN/NOTIFY, without payload. What is lost on the way is made
@@ -97,8 +96,8 @@ func (n *notices) send(ctx context.Context) error {
 }
 
 // tellAccounts tells every replica, with the commit, that an account has changed.
-func tellAccounts(ctx context.Context, tx bun.Tx) error {
-	_, err := tx.ExecContext(ctx, "NOTIFY "+accountsChannel)
+func tellAccounts(ctx context.Context, tx session) error {
+	_, err := tx.exec(ctx, "NOTIFY "+accountsChannel)
 	return err
 }
 

@@ -27,6 +27,16 @@ const (
 	// agree, and it does not stand still in a transaction that waited for a lock.
 	// clock_timestamp() differs from row to row and cannot be looked up in an index.
 	postgresNow = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
+	// postgresMillis is the same in milliseconds, as 12 hexadecimal digits.
+	postgresMillis = "lpad(to_hex(" + postgresNow + " / 1000), 12, '0')"
+	// postgresFresh takes the random part from a UUIDv4. It is no sub-query, which would
+	// be the same for every row.
+	postgresFresh = "(substr(" + postgresMillis + ", 1, 8) || '-' || substr(" + postgresMillis + ", 9, 4) || '-7' || substr(gen_random_uuid()::text, 16))"
+	// postgresFew is always true, and estimated to be so for one row in two hundred. The
+	// planner then begins with the list and takes the index for each of its rows.
+	// Left alone it reads the whole table instead, by a plan that a connection keeps:
+	// one made while there was little in the table is dear when there is much.
+	postgresFew = "(s.id IS NOT DISTINCT FROM s.id)"
 	// postgresConnect bounds the making of a connection.
 	postgresConnect = 5 * time.Second
 	// postgresPing bounds the look whether an idle connection still is one.
@@ -55,21 +65,32 @@ func openPostgres(ctx context.Context, config Config) (engine, error) {
 		pool.Close()
 		return engine{}, err
 	}
-	db := postgresDB(stdlib.OpenDBFromPool(pool))
+	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
+	dialect := &dialect{words: postgresWords, parameter: postgresParameter, chains: true}
 	notices := newNotices(pool)
 	return engine{
 		write: db, read: db, fault: postgresFault,
-		lanes:      []lane{{accepts: postgresRows}, {accepts: postgresRows}, {outcomes: postgresRows}},
-		atOnce:     true,
+		dialect: dialect,
+		lanes:   []lane{{accepts: postgresRows}, {accepts: postgresRows}, {plans: postgresRows}, {outcomes: postgresRows}},
+		acceptAll: func(ctx context.Context, entries []*entry[accept]) error {
+			_, err := pool.Exec(ctx, acceptAllQuery, acceptArrays(entries)...)
+			return err
+		},
 		patience:   commitPatience,
+		doubt:      pool.Reset,
 		migrations: "migrations/postgres",
 		tables:     `SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = current_schema()`,
 		pick:       pickUnlocked,
 		watch:      func(s *Store, ctx context.Context, changed func()) { s.watchNotices(ctx, notices, changed) },
 		announce:   notices.announce,
-		announcing: notices.run,
+		background: notices.run,
 		tell:       tellAccounts,
 		migrating:  func(ctx context.Context) (*bun.DB, func(), error) { return migratingPostgres(ctx, options.ConnConfig) },
+		connections: func() (used, idle, most int) {
+			now := pool.Stat()
+			return int(now.AcquiredConns()), int(now.IdleConns()), int(now.MaxConns())
+		},
+		logBytes: func() (int64, bool) { return 0, false },
 		close: func() error {
 			err := db.Close()
 			pool.Close()
@@ -78,11 +99,10 @@ func openPostgres(ctx context.Context, config Config) (engine, error) {
 	}, nil
 }
 
-func postgresDB(db *sql.DB) *bun.DB {
-	return bun.NewDB(db, pgdialect.New()).
-		WithNamedArg("now", bun.Safe(postgresNow)).
-		WithNamedArg("locking", bun.Safe("FOR UPDATE")).
-		WithNamedArg("skipping", bun.Safe("FOR UPDATE SKIP LOCKED"))
+var postgresWords = map[string]string{
+	"now": postgresNow, "fresh": postgresFresh, "locking": "FOR UPDATE", "skipping": "FOR UPDATE SKIP LOCKED",
+	"few":     postgresFew,
+	"members": "(SELECT key AS name, value FROM json_each_text(users.metadata::json))",
 }
 
 // clearURL says that a URL can be read in one way only. A password that has an @ or
@@ -111,19 +131,21 @@ func postgresOptions(raw string) (*pgxpool.Config, error) {
 		c.ConnectTimeout = postgresConnect
 	}
 	options.PingTimeout = postgresPing
+	options.AfterConnect = preferIndexes
 	c.DialFunc = dial
 	c.Tracer = patience{}
-	// Values stand in the text of a statement, each text is a new one: preparing it
-	// would cost a round trip and fill the cache. That they cannot end their own
-	// quotes rests on the server's reading of backslashes, so it is not left to the
-	// server's configuration.
-	c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
-	c.RuntimeParams["standard_conforming_strings"] = "on"
 	c.RuntimeParams["client_encoding"] = "UTF8"
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "passmend"
 	}
 	return options, nil
+}
+
+// preferIndexes: there is an index for everything that is asked often, and a kept
+// plan must not hang on how small the table was when it was made (postgresFew).
+func preferIndexes(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SET enable_seqscan = off")
+	return err
 }
 
 // dial notices a peer that is gone without a word within about ten seconds.

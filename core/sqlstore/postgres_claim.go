@@ -2,25 +2,18 @@ package sqlstore
 
 import (
 	"context"
-
-	"github.com/uptrace/bun"
 )
 
 // pickUnlocked is pick where several replicas claim at once: rows that another
 // has in hand are passed over and not waited for. skipped says that there were
 // such rows: what was found is then not all that is ready.
-func pickUnlocked(ctx context.Context, tx bun.Tx, accounts []string, most int) (rows []candidate, skipped bool, err error) {
-	args := make([]any, 0, len(accounts)+2)
-	for _, account := range accounts {
-		args = append(args, account)
-	}
+func pickUnlocked(ctx context.Context, tx session, accounts []string, most int) (rows []candidate, skipped bool, err error) {
 	var found []struct {
 		candidate `bun:",extend"`
 
 		Seen int `bun:"seen"`
 	}
-	query := `SELECT a.account_id, coalesce(p.id, '') AS id, c.seen FROM (VALUES ` + placeholders(len(accounts), `(?)`) + `) AS a (account_id)` + pickUnlockedQuery
-	if err := tx.NewRaw(query, append(args, most, most)...).Scan(ctx, &found); err != nil {
+	if err := tx.rows(ctx, &found, pickUnlockedQuery, accounts, most, most); err != nil {
 		return nil, false, err
 	}
 	seen, picked := make(map[string]int, len(accounts)), make(map[string]int, len(accounts))
@@ -40,6 +33,7 @@ func pickUnlocked(ctx context.Context, tx bun.Tx, accounts []string, most int) (
 // pickUnlockedQuery: c counts what is ready for whoever looks, p takes what nobody
 // else has in hand.
 const pickUnlockedQuery = `
+	SELECT a.account_id, coalesce(p.id, '') AS id, c.seen FROM unnest(?::text[]) AS a (account_id)
 	CROSS JOIN LATERAL (
 		SELECT count(*) AS seen FROM (
 			SELECT 1 FROM deliveries d WHERE d.ready = TRUE AND d.account_id = a.account_id LIMIT ?) AS few) AS c

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
 const (
@@ -48,5 +49,5 @@ func migratingPostgres(ctx context.Context, options *pgx.ConnConfig) (*bun.DB, f
 		release()
 		return nil, nil, err
 	}
-	return postgresDB(db), release, nil
+	return bun.NewDB(db, pgdialect.New()), release, nil
 }

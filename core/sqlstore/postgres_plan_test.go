@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/uptrace/bun"
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/core/coretest"
@@ -32,41 +31,87 @@ func TestNoStatementOnPostgreSQLReadsAWholeTable(t *testing.T) {
 	t.Cleanup(func() { _ = s.Close() })
 	_, err = s.Migrate(t.Context())
 	fatal(t, err)
-	seen := &recorder{texts: map[string]bool{}}
-	s.write, s.read = s.write.WithQueryHook(seen), s.read.WithQueryHook(seen)
+	seen := record(s)
 	fatal(t, s.Start(t.Context()))
 	walk(t, s)
 	fatal(t, s.Stop(t.Context()))
-
-	if found := postgresScans(t, s, `UPDATE deliveries SET run_at = 1 WHERE kind = 'mail'`); len(found) == 0 {
-		t.Fatal("a statement that reads a whole table was not seen as one")
-	}
-	checked := 0
-	for query := range seen.texts {
-		switch verb, _, _ := strings.Cut(strings.TrimSpace(query), " "); verb {
-		case "SELECT", "WITH", "UPDATE", "DELETE":
-			checked++
-			if found := postgresScans(t, s, query); len(found) > 0 {
-				t.Errorf("%q in %s", found, query)
-			}
+	seen.checkPlans(t, func(text string, args ...any) []string { return postgresScans(t, s, text, args...) })
+	for text := range seen.seen {
+		if strings.HasPrefix(strings.TrimSpace(text), "WITH s ") && !strings.Contains(text, postgresFew) {
+			t.Errorf("the list is not said to be short (?few) in %s", text)
 		}
-	}
-	if checked < 25 {
-		t.Fatalf("only %d statements were seen", checked)
 	}
 }
 
-func postgresScans(t *testing.T, s *Store, query string) []string {
+func postgresScans(t *testing.T, s *Store, text string, args ...any) []string {
 	t.Helper()
 	var plan []string
-	fatal(t, s.write.RunInTx(t.Context(), &sql.TxOptions{}, func(ctx context.Context, tx bun.Tx) error {
-		if _, err := tx.ExecContext(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
+	fatal(t, s.inTransaction(t.Context(), func(ctx context.Context, tx session) error {
+		if _, err := tx.exec(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
 			return err
 		}
-		return tx.NewRaw("EXPLAIN "+strings.ReplaceAll(query, "?", `\?`)).Scan(ctx, &plan)
+		rows, err := tx.on.QueryContext(ctx, "EXPLAIN "+text, args...)
+		if err != nil {
+			return err
+		}
+		return tx.db.ScanRows(ctx, rows, &plan)
 	}))
 	return postgresScan.FindAllString(strings.Join(plan, "\n"), -1)
 }
+
+// TestListsTakeTheIndexForEachRow: the plan of a full list begins with the list,
+// whatever the table holds.
+func TestListsTakeTheIndexForEachRow(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), Config{URL: pgtest.URL(t), NewID: coretest.NewID})
+	fatal(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	_, err = s.Migrate(t.Context())
+	fatal(t, err)
+	args := make([]any, 0, 3*mostInList+1)
+	for range mostInList {
+		args = append(args, coretest.NewID(), coretest.NewID(), coretest.NewID())
+	}
+	args = append(args, int64(1))
+	written := `WITH s (account_id, id, lease) AS (VALUES ` + placeholders(mostInList, `(?text, ?text, ?text)`) + leaseQuery
+	plan := func(text, seqscan string) string {
+		t.Helper()
+		var steps []string
+		fatal(t, s.inTransaction(t.Context(), func(ctx context.Context, tx session) error {
+			if _, err := tx.exec(ctx, `SET LOCAL enable_seqscan = `+seqscan); err != nil {
+				return err
+			}
+			rows, err := tx.on.QueryContext(ctx, "EXPLAIN "+text, args...)
+			if err != nil {
+				return err
+			}
+			return tx.db.ScanRows(ctx, rows, &steps)
+		}))
+		return strings.Join(steps, "\n")
+	}
+	text := s.dialect.text(written)
+	check := func(when string) {
+		t.Helper()
+		if plan := plan(text, "off"); !eachByIndex.MatchString(plan) {
+			t.Errorf("%s: %s", when, plan)
+		}
+	}
+	check("of a new database")
+	_, err = s.write.ExecContext(t.Context(), `
+		INSERT INTO deliveries (account_id, id, kind, state, ready, run_at, queued_at)
+		SELECT 'a', gen_random_uuid()::text, 'notice', 'queued', TRUE, 1, 1 FROM generate_series(1, 1000)`)
+	fatal(t, err)
+	check("before it is analysed")
+	_, err = s.write.ExecContext(t.Context(), `ANALYZE deliveries`)
+	fatal(t, err)
+	check("with rows")
+	if plan := plan(strings.ReplaceAll(text, postgresFew, "TRUE"), "on"); eachByIndex.MatchString(plan) {
+		t.Fatalf("a plan that reads the whole table was not seen: %s", plan)
+	}
+}
+
+// eachByIndex finds the look-up of one delivery by its key.
+var eachByIndex = regexp.MustCompile(`Index Scan using deliveries_pkey on deliveries .*\n *Index Cond: \(\(account_id = .* AND \(id = `)
 
 // TestForeignKeysAreCheckedByPrimaryKey: the plan of a check is kept, so it must be
 // right while the tables are still empty.

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 
-	"github.com/uptrace/bun"
-
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
 )
@@ -15,7 +13,7 @@ import (
 // redeemed all the same: the person who holds its link shows that it arrived.
 func (s *Store) Redeem(ctx context.Context, account tenants.AccountID, redemption core.Redemption) (core.User, error) {
 	var user core.User
-	err := s.change(ctx, "redeem", redemption.Notice != "", func(ctx context.Context, tx bun.Tx) error {
+	err := s.change(ctx, "redeem", redemption.Notice != "", func(ctx context.Context, tx session) error {
 		if err := spend(ctx, tx, account, redemption); err != nil {
 			return err
 		}
@@ -23,9 +21,13 @@ func (s *Store) Redeem(ctx context.Context, account tenants.AccountID, redemptio
 		if user, err = setPassword(ctx, tx, account, redemption); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM api_tokens WHERE account_id = ? AND user_id = ?`,
-			string(account), string(redemption.User))
+		ended, err := wrote(tx.exec(ctx, `DELETE FROM api_tokens WHERE account_id = ? AND user_id = ?`,
+			string(account), string(redemption.User)))
 		if err != nil {
+			return err
+		}
+		tx.note(account, core.PasswordAudit(core.AuditPasswordReset, redemption.User, ended))
+		if err := clearTries(ctx, tx, account, redemption.ClearTries); err != nil {
 			return err
 		}
 		if err := insertNotice(ctx, tx, account, redemption); err != nil {
@@ -41,8 +43,8 @@ func (s *Store) Redeem(ctx context.Context, account tenants.AccountID, redemptio
 
 // spend is the first guard: the link is unspent, unexpired, and was made for the
 // credential that is named.
-func spend(ctx context.Context, tx bun.Tx, account tenants.AccountID, redemption core.Redemption) error {
-	result, err := tx.ExecContext(ctx, `
+func spend(ctx context.Context, tx session, account tenants.AccountID, redemption core.Redemption) error {
+	result, err := tx.exec(ctx, `
 		UPDATE requests SET
 			state = 'redeemed', reason = '', spent_at = ?now, selector = NULL, seed = NULL, address_sealed = NULL
 		WHERE account_id = ? AND id = ? AND user_id = ? AND credential_version = ?
@@ -55,11 +57,11 @@ func spend(ctx context.Context, tx bun.Tx, account tenants.AccountID, redemption
 		return err
 	}
 	var expired int
-	err = tx.NewRaw(`
+	err = tx.row(ctx, &expired, `
 		SELECT count(*) FROM requests
 		WHERE account_id = ? AND id = ? AND user_id = ? AND seed IS NOT NULL AND spent_at IS NULL
 			AND expires_at <= ?now`,
-		string(account), string(redemption.Request), string(redemption.User)).Scan(ctx, &expired)
+		string(account), string(redemption.Request), string(redemption.User))
 	switch {
 	case err != nil:
 		return err
@@ -72,27 +74,30 @@ func spend(ctx context.Context, tx bun.Tx, account tenants.AccountID, redemption
 
 // setPassword is the second guard: the user still has the credential that the
 // link was made for.
-func setPassword(ctx context.Context, tx bun.Tx, account tenants.AccountID, redemption core.Redemption) (core.User, error) {
+func setPassword(ctx context.Context, tx session, account tenants.AccountID, redemption core.Redemption) (core.User, error) {
 	var row userRow
-	err := tx.NewRaw(`
-		UPDATE users SET password_hash = ?, credential_version = credential_version + 1, updated_at = ?now
+	err := tx.row(ctx, &row, `
+		UPDATE users SET password_hash = ?, hash_cost = '', credential_version = credential_version + 1, updated_at = ?now
 		WHERE account_id = ? AND id = ? AND credential_version = ?
 		RETURNING `+userColumns,
-		blob(redemption.PasswordHash), string(account), string(redemption.User), redemption.CredentialVersion).Scan(ctx, &row)
+		blob(redemption.PasswordHash), string(account), string(redemption.User), redemption.CredentialVersion)
 	if errors.Is(err, sql.ErrNoRows) {
 		return core.User{}, core.ErrUnknownLink
 	}
 	return row.user(), err
 }
 
-func insertNotice(ctx context.Context, tx bun.Tx, account tenants.AccountID, redemption core.Redemption) error {
+// insertNotice queues the notice, unless no mail goes to the request's address.
+func insertNotice(ctx context.Context, tx session, account tenants.AccountID, redemption core.Redemption) error {
 	if redemption.Notice == "" {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, `
+	_, err := tx.exec(ctx, `
 		INSERT INTO deliveries (account_id, id, request_id, user_id, kind, state, ready, run_at, not_after, queued_at)
-		VALUES (?, ?, ?, ?, 'notice', 'queued', TRUE, ?now, ?now + ?, ?now)`,
-		string(account), string(redemption.Notice), null(redemption.Request), string(redemption.User),
-		redemption.NoticeLife.Microseconds())
+		SELECT s.account_id, ?text, s.id, ?text, 'notice', 'queued', TRUE, ?now, ?now + ?int, ?now
+		FROM (SELECT account_id, id, address_digest AS digest FROM requests WHERE account_id = ? AND id = ?) AS s
+		WHERE NOT `+isSuppressed,
+		string(redemption.Notice), string(redemption.User), redemption.NoticeLife.Microseconds(),
+		string(account), string(redemption.Request))
 	return err
 }

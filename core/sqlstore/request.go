@@ -75,9 +75,9 @@ func (s *Store) RequestBySelector(ctx context.Context, account tenants.AccountID
 
 func (s *Store) requestWhere(ctx context.Context, condition string, args ...any) (requestRow, error) {
 	var row requestRow
-	err := s.read.NewRaw(`
+	err := s.reading().row(ctx, &row, `
 		SELECT `+requestColumns+`, coalesce(expires_at <= ?now, FALSE) AS expired
-		FROM requests WHERE `+condition, args...).Scan(ctx, &row)
+		FROM requests WHERE `+condition, args...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return requestRow{}, core.ErrNotFound
 	}

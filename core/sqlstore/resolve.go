@@ -2,192 +2,263 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
-
-	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/schema"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
 )
+
+// resolution is one plan on its way into the ledger, and where it took its request.
+type resolution struct {
+	account    tenants.AccountID
+	lease      core.Lease
+	plan       core.Plan
+	standing   core.Standing
+	suppressed bool // no mail goes to its address
+	// Of the request, once it has its link.
+	expires     time.Time
+	traceParent string
+}
+
+// queues says whether it made work that nobody holds.
+func (r resolution) queues() bool { return r.plan.Mail != nil && r.plan.Mail.Lease == "" }
 
 // Resolve implements core.Ledger. When the user is gone by now, the request is
 // suppressed as for an unknown user; when the credential has changed since the
 // plan was made, it is superseded. The budgets are spent for whatever leaves the
 // house: a superseded request's event does, too.
 func (s *Store) Resolve(ctx context.Context, account tenants.AccountID, lease core.Lease, plan core.Plan) (core.Standing, error) {
-	var standing core.Standing
-	err := s.change(ctx, "resolve", plan.Mail != nil, func(ctx context.Context, tx bun.Tx) error {
-		err := endResolve(ctx, tx, account, lease, plan.Request)
+	w := s.writer.Load()
+	if w == nil {
+		return core.Standing{}, s.failed("resolve", errStopped)
+	}
+	e := newEntry(resolution{account: account, lease: lease, plan: plan})
+	if err := w.plans.put(ctx, e, w.stopped); err != nil {
+		return core.Standing{}, s.failed("resolve", err)
+	}
+	if err := e.wait(ctx, w.stopped); err != nil {
+		return core.Standing{}, s.failed("resolve", err)
+	}
+	return e.value.standing, nil
+}
+
+// resolveAll carries plans out in rounds: of two that touch the same row, as a
+// user's budget or links, the second sees what the first did.
+func (s *Store) resolveAll(ctx context.Context, tx session, entries []*entry[resolution]) error {
+	for len(entries) > 0 {
+		touched := make(map[string]bool, 4*len(entries))
+		var round resolving
+		var later []*entry[resolution]
+		for _, e := range entries {
+			touches := e.value.touches()
+			if slices.ContainsFunc(touches, func(row string) bool { return touched[row] }) {
+				later = append(later, e)
+				continue
+			}
+			for _, row := range touches {
+				touched[row] = true
+			}
+			round.entries = append(round.entries, e)
+		}
+		if err := round.run(ctx, tx); err != nil {
+			return err
+		}
+		entries = later
+	}
+	return nil
+}
+
+// touches names the rows that a plan reads and changes.
+func (r resolution) touches() []string {
+	touches := []string{"d" + string(r.lease.Delivery)}
+	if r.plan.Suppress != "" {
+		return touches
+	}
+	touches = append(touches, "u"+string(r.account)+string(r.plan.User))
+	for _, budget := range r.plan.Budgets {
+		touches = append(touches, "b"+string(budget.Key))
+	}
+	return touches
+}
+
+// resolving is a round: entries are those whose request goes on; ends gathers the
+// states of those whose does not, events what happened to all of them.
+type resolving struct {
+	entries []*entry[resolution]
+	ends    []ending
+	events  [][]any // to be recorded when it is known until when their links live
+}
+
+// run brings each request to where its plan and the rows have it.
+func (r *resolving) run(ctx context.Context, tx session) error {
+	for _, step := range []func(context.Context, session) error{
+		r.endDeliveries, r.suppress, r.lockUsers, r.spendBudgets, r.gatherEvents, r.supersede, r.link, r.stopMails, r.queueMails,
+	} {
+		if err := step(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if err := endRequests(ctx, tx, r.ends); err != nil {
+		return err
+	}
+	return insertEvents(ctx, tx, r.events)
+}
+
+// keep goes on with the entries that say so.
+func (r *resolving) keep(goesOn func(*entry[resolution]) bool) {
+	r.entries = slices.DeleteFunc(r.entries, func(e *entry[resolution]) bool { return !goesOn(e) })
+}
+
+// end takes a request out of the round.
+func (r *resolving) end(e *entry[resolution], state core.RequestState, reason core.Reason) {
+	e.value.standing = core.Standing{State: state, Reason: reason}
+	r.ends = append(r.ends, ending{
+		account: string(e.value.account), request: string(e.value.plan.Request), state: state, reason: reason,
+	})
+}
+
+// endDeliveries ends the resolve deliveries that their leases still hold.
+func (r *resolving) endDeliveries(ctx context.Context, tx session) error {
+	requests := make(map[string]string, len(r.entries))
+	for _, portion := range portions(r.entries) {
+		args := make([]any, 0, 3*len(portion))
+		for _, e := range portion {
+			args = append(args, string(e.value.account), string(e.value.lease.Delivery), string(e.value.lease.ID))
+		}
+		var rows []struct {
+			AccountID string `bun:"account_id"`
+			ID        string `bun:"id"`
+			RequestID string `bun:"request_id"`
+		}
+		err := tx.rows(ctx, &rows, `
+			WITH s (account_id, id, lease) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?text)`)+`)
+			UPDATE deliveries SET state = 'done', ready = FALSE, lease = NULL, lease_until = NULL, ended_at = ?now
+			FROM s
+			WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.lease = s.lease
+				AND deliveries.kind = 'resolve' AND ?few
+			RETURNING deliveries.account_id, deliveries.id, deliveries.request_id`, args...)
 		if err != nil {
 			return err
 		}
-		standing, err = carryOut(ctx, tx, account, plan)
-		return err
+		for _, row := range rows {
+			requests[row.AccountID+row.ID] = row.RequestID
+		}
+	}
+	var mixed error
+	r.keep(func(e *entry[resolution]) bool {
+		lease, plan := e.value.lease, e.value.plan
+		request, held := requests[string(e.value.account)+string(lease.Delivery)]
+		e.value.standing = core.Standing{} // of an earlier try
+		if e.err = nil; e.left.Load() {
+			e.err = context.Canceled // nobody would know what was leased
+		} else if !held {
+			e.err = core.ErrLeaseLost
+		} else if request != string(plan.Request) {
+			mixed = fmt.Errorf("delivery %s is of request %s, not %s", lease.Delivery, request, plan.Request)
+		}
+		return e.err == nil
 	})
-	if err != nil {
-		return core.Standing{}, err
-	}
-	return standing, nil
+	return mixed
 }
 
-// carryOut brings the request to where the plan and the rows have it.
-func carryOut(ctx context.Context, tx bun.Tx, account tenants.AccountID, plan core.Plan) (core.Standing, error) {
-	end := func(state core.RequestState, reason core.Reason) (core.Standing, error) {
-		return core.Standing{State: state, Reason: reason}, endRequest(ctx, tx, account, plan.Request, state, reason)
-	}
-	if plan.Suppress != "" {
-		return end(core.StateSuppressed, plan.Suppress)
-	}
-	var version int64
-	err := tx.NewRaw(`SELECT credential_version FROM users WHERE account_id = ? AND id = ? ?locking`,
-		string(account), string(plan.User)).Scan(ctx, &version)
-	if errors.Is(err, sql.ErrNoRows) {
-		return end(core.StateSuppressed, core.ReasonUnknownUser)
-	}
-	if err != nil {
-		return core.Standing{}, err
-	}
-	usedUp, err := spendBudgets(ctx, tx, plan.Budgets)
-	if err != nil {
-		return core.Standing{}, err
-	}
-	if usedUp != "" {
-		return end(core.StateSuppressed, usedUp)
-	}
-	if err := insertEvent(ctx, tx, account, plan.Event); err != nil {
-		return core.Standing{}, err
-	}
-	if version != plan.Link.CredentialVersion {
-		return end(core.StateSuperseded, "")
-	}
-	return link(ctx, tx, account, plan)
+// suppress ends the requests whose plan says so.
+func (r *resolving) suppress(context.Context, session) error {
+	r.keep(func(e *entry[resolution]) bool {
+		reason := e.value.plan.Suppress
+		if reason != "" {
+			r.end(e, core.StateSuppressed, reason)
+		}
+		return reason == ""
+	})
+	return nil
 }
 
-// endResolve ends the resolve delivery if the lease still holds it.
-func endResolve(ctx context.Context, tx bun.Tx, account tenants.AccountID, lease core.Lease, request core.RequestID) error {
-	var of string
-	err := tx.NewRaw(`
-		UPDATE deliveries SET state = 'done', ready = FALSE, lease = NULL, lease_until = NULL, ended_at = ?now
-		WHERE account_id = ? AND id = ? AND lease = ? AND kind = 'resolve'
-		RETURNING request_id`,
-		string(account), string(lease.Delivery), string(lease.ID)).Scan(ctx, &of)
-	if errors.Is(err, sql.ErrNoRows) {
-		return core.ErrLeaseLost
+// userKey names a user among all accounts.
+type userKey struct{ account, id string }
+
+// lockUsers keeps the users as they are until the end, always in the same order,
+// and notes whose credential has changed and to whose address no mail goes.
+func (r *resolving) lockUsers(ctx context.Context, tx session) error {
+	slices.SortFunc(r.entries, func(a, b *entry[resolution]) int {
+		return strings.Compare(string(a.value.account)+string(a.value.plan.User), string(b.value.account)+string(b.value.plan.User))
+	})
+	users := make(map[userKey]lockedRow, len(r.entries))
+	for _, portion := range portions(r.entries) {
+		args := make([]any, 0, 3*len(portion))
+		for _, e := range portion {
+			args = append(args, string(e.value.account), string(e.value.plan.User), blob(e.value.plan.Address))
+		}
+		var rows []lockedRow
+		err := tx.rows(ctx, &rows, `
+			WITH s (account_id, id, digest) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?bytes)`)+`)
+			SELECT u.account_id, u.id, u.credential_version, `+isSuppressed+` AS suppressed FROM s
+			JOIN users u ON u.account_id = s.account_id AND u.id = s.id AND ?few
+			ORDER BY u.account_id, u.id ?locking`, args...)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			users[userKey{row.AccountID, row.ID}] = row
+		}
 	}
-	if err == nil && of != string(request) {
-		err = fmt.Errorf("delivery %s is of request %s, not %s", lease.Delivery, of, request)
-	}
-	return err
+	r.keep(func(e *entry[resolution]) bool {
+		plan := e.value.plan
+		user, there := users[userKey{string(e.value.account), string(plan.User)}]
+		e.value.suppressed = user.Suppressed && plan.Mail != nil
+		switch {
+		case !there:
+			r.end(e, core.StateSuppressed, core.ReasonUnknownUser)
+		case user.Version != plan.Link.CredentialVersion:
+			e.value.standing.State = core.StateSuperseded
+		}
+		return there
+	})
+	return nil
 }
 
-// link gives the request its own link, or the newest live one of the user, and
-// queues the mail.
-func link(ctx context.Context, tx bun.Tx, account tenants.AccountID, plan core.Plan) (core.Standing, error) {
-	again, err := liveLink(ctx, tx, account, plan)
-	if err != nil {
-		return core.Standing{}, err
-	}
-	standing := core.Standing{State: core.StateSent, Repeated: again != nil}
-	if plan.Mail != nil {
-		standing.State = core.StatePending
-	}
-	seed := []any{nil, nil, nil, nil, nil}
-	if again == nil {
-		l := plan.Link
-		seed = []any{nil, l.Selector[:], l.Seed[:], int64(l.Key), l.CredentialVersion}
-	} else {
-		seed[0] = again.ID
-	}
-	var expires int64
-	err = tx.NewRaw(`
-		UPDATE requests SET
-			link_request_id = ?, selector = ?, seed = ?, key_id = ?, credential_version = ?,
-			user_id = ?, resolved_at = ?now, expires_at = ?, state = ?,
-			address_sealed = CASE WHEN ? THEN address_sealed ELSE NULL END
-		WHERE account_id = ? AND id = ? AND state = 'pending'
-		RETURNING expires_at`,
-		append(seed, string(plan.User), expiry(again, plan), string(standing.State), plan.Mail != nil,
-			string(account), string(plan.Request))...).Scan(ctx, &expires)
-	if err != nil || plan.Mail == nil {
-		return standing, err
-	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO deliveries (account_id, id, request_id, user_id, kind, state, ready, run_at, not_after, queued_at)
-		VALUES (?, ?, ?, ?, 'mail', 'queued', TRUE, ?now, ?, ?now)`,
-		string(account), string(plan.Mail.ID), string(plan.Request), string(plan.User),
-		expires-plan.Mail.Margin.Microseconds())
-	return standing, err
+// lockedRow is a user as a plan finds it.
+type lockedRow struct {
+	AccountID  string `bun:"account_id"`
+	ID         string `bun:"id"`
+	Version    int64  `bun:"credential_version"`
+	Suppressed bool   `bun:"suppressed"`
 }
 
-func expiry(again *liveRow, plan core.Plan) schema.QueryWithArgs {
-	if again != nil {
-		return bun.SafeQuery("?", again.ExpiresAt)
+// gatherEvents notes the events of the plans; one without id is none.
+func (r *resolving) gatherEvents(context.Context, session) error {
+	for _, e := range r.entries {
+		if event := e.value.plan.Event; event.ID != "" {
+			r.events = append(r.events, eventArgs(e.value.account, event))
+		}
 	}
-	return bun.SafeQuery("?now + ?", plan.LinkLife.Microseconds())
+	return nil
 }
 
-type liveRow struct {
-	ID        string `bun:"id"`
-	ExpiresAt int64  `bun:"expires_at"`
-	Age       int64  `bun:"age"`
+// supersede ends the requests whose user has another credential by now.
+func (r *resolving) supersede(context.Context, session) error {
+	r.keep(func(e *entry[resolution]) bool {
+		superseded := e.value.standing.State == core.StateSuperseded
+		if superseded {
+			r.end(e, core.StateSuperseded, "")
+		}
+		return !superseded
+	})
+	return nil
 }
 
-// liveLink gives the newest live link of the user if it is the one to send
-// again, else nil.
-func liveLink(ctx context.Context, tx bun.Tx, account tenants.AccountID, plan core.Plan) (*liveRow, error) {
-	var live []liveRow
-	err := tx.NewRaw(`
-		SELECT id, expires_at, ?now - resolved_at AS age FROM requests
-		WHERE account_id = ? AND user_id = ? AND seed IS NOT NULL AND credential_version = ?
-			AND state IN ('pending', 'sent') AND expires_at > ?now
-		ORDER BY resolved_at DESC, id DESC LIMIT ?`,
-		string(account), string(plan.User), plan.Link.CredentialVersion, max(plan.MaxLive, 1)).Scan(ctx, &live)
-	if err != nil || len(live) == 0 {
-		return nil, err
-	}
-	full := plan.MaxLive > 0 && len(live) >= plan.MaxLive
-	fresh := plan.Coalesce > 0 && live[0].Age < plan.Coalesce.Microseconds()
-	if full || fresh {
-		return &live[0], nil
-	}
-	return nil, nil
-}
-
-func endRequest(ctx context.Context, tx bun.Tx, account tenants.AccountID, id core.RequestID, state core.RequestState, reason core.Reason) error {
-	return endRequests(ctx, tx, []any{string(account), string(id), string(state), string(reason)})
-}
-
-// insertEvent records an event; one without id is none.
-func insertEvent(ctx context.Context, tx bun.Tx, account tenants.AccountID, event core.Event) error {
-	if event.ID == "" {
-		return nil
-	}
-	return insertEvents(ctx, tx, eventArgs(account, event))
-}
-
-func eventArgs(account tenants.AccountID, event core.Event) []any {
-	return []any{string(account), string(event.ID), string(event.Name), null(event.User), null(event.Request), object(event.Facts)}
-}
-
-// insertEvents records events; args are the eventArgs of each.
-func insertEvents(ctx context.Context, tx bun.Tx, args []any) error {
-	if len(args) == 0 {
-		return nil
-	}
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO events (account_id, id, name, user_id, request_id, facts, created_at)
-		VALUES `+placeholders(len(args)/6, `(?, ?, ?, ?, ?, ?, ?now)`), args...)
-	return err
-}
-
-// object gives JSON as text, {} for none.
-func object(raw json.RawMessage) string {
-	if len(raw) == 0 {
-		return "{}"
-	}
-	return string(raw)
+// stopMails ends the requests whose address no mail goes to. They keep their links:
+// whoever hears of them by their events can still send one another way.
+func (r *resolving) stopMails(context.Context, session) error {
+	r.keep(func(e *entry[resolution]) bool {
+		if e.value.suppressed {
+			repeated := e.value.standing.Repeated
+			r.end(e, core.StateSuppressed, core.ReasonSuppressed)
+			e.value.standing.Repeated = repeated
+		}
+		return !e.value.suppressed
+	})
+	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/passmend/passmend/core"
 )
 
@@ -30,11 +28,30 @@ func (s *Store) Retain(ctx context.Context, age time.Duration, batch int) (int, 
 		return 0, nil
 	}
 	var removed int64
-	err := s.change(ctx, "retain", false, func(ctx context.Context, tx bun.Tx) (err error) {
+	err := s.change(ctx, "retain", false, func(ctx context.Context, tx session) (err error) {
 		if removed, err = removeRequests(ctx, tx, age, batch); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, renewedQuery, limitsForRequest*batch)
+		events, err := removeEndedEvents(ctx, tx, age, batch)
+		if err != nil {
+			return err
+		}
+		left, err := removeAccounts(ctx, tx, batch)
+		if err != nil {
+			return err
+		}
+		calls, err := removeCalls(ctx, tx, batch)
+		if err != nil {
+			return err
+		}
+		tries, err := removeTries(ctx, tx, batch)
+		if err != nil {
+			return err
+		}
+		if max(events, left, calls, tries) >= int64(batch) {
+			removed = int64(batch)
+		}
+		_, err = tx.exec(ctx, renewedQuery, limitsForRequest*batch)
 		return err
 	})
 	if err != nil {
@@ -44,26 +61,24 @@ func (s *Store) Retain(ctx context.Context, age time.Duration, batch int) (int, 
 }
 
 // removeRequests removes what belongs to a request before the request.
-func removeRequests(ctx context.Context, tx bun.Tx, age time.Duration, batch int) (int64, error) {
+func removeRequests(ctx context.Context, tx session, age time.Duration, batch int) (int64, error) {
 	var rows []retained
-	if err := tx.NewRaw(retainQuery, age.Microseconds(), string(core.StatePending), batch).Scan(ctx, &rows); err != nil || len(rows) == 0 {
+	if err := tx.rows(ctx, &rows, retainQuery, age.Microseconds(), string(core.StatePending), batch); err != nil || len(rows) == 0 {
 		return 0, err
 	}
-	args := make([]any, 0, 2*len(rows))
-	for _, row := range rows {
-		args = append(args, row.AccountID, row.ID)
-	}
-	list := `WITH s (account_id, id) AS (VALUES ` + placeholders(len(rows), `(?, ?)`) + `)`
-	for _, query := range []string{removeAttempts, removeDeliveries, removeEvents} {
-		if _, err := tx.ExecContext(ctx, list+query, args...); err != nil {
-			return 0, err
+	for _, portion := range portions(rows) {
+		args := make([]any, 0, 2*len(portion))
+		for _, row := range portion {
+			args = append(args, row.AccountID, row.ID)
+		}
+		list := `WITH s (account_id, id) AS (VALUES ` + placeholders(len(portion), `(?text, ?text)`) + `)`
+		for _, query := range []string{removeAttempts, removeReports, removeDeliveries, removeEvents, removeRequestRows} {
+			if _, err := tx.exec(ctx, list+query, args...); err != nil {
+				return 0, err
+			}
 		}
 	}
-	result, err := tx.ExecContext(ctx, list+removeRequestRows, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+	return int64(len(rows)), nil
 }
 
 const (
@@ -77,10 +92,13 @@ const (
 
 	removeAttempts = `
 	DELETE FROM attempts WHERE (account_id, delivery_id) IN (
-		SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.account_id = s.account_id AND d.request_id = s.id)`
-	removeDeliveries  = ` DELETE FROM deliveries WHERE (account_id, request_id) IN (SELECT account_id, id FROM s)`
-	removeEvents      = ` DELETE FROM events WHERE (account_id, request_id) IN (SELECT account_id, id FROM s)`
-	removeRequestRows = ` DELETE FROM requests WHERE (account_id, id) IN (SELECT account_id, id FROM s)`
+		SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.account_id = s.account_id AND d.request_id = s.id AND ?few)`
+	removeReports = `
+	DELETE FROM provider_events WHERE (account_id, delivery_id) IN (
+		SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.account_id = s.account_id AND d.request_id = s.id AND ?few)`
+	removeDeliveries  = ` DELETE FROM deliveries WHERE (account_id, request_id) IN (SELECT account_id, id FROM s WHERE ?few)`
+	removeEvents      = ` DELETE FROM events WHERE (account_id, request_id) IN (SELECT account_id, id FROM s WHERE ?few)`
+	removeRequestRows = ` DELETE FROM requests WHERE (account_id, id) IN (SELECT account_id, id FROM s WHERE ?few)`
 
 	// renewedQuery asks twice, so that no plan for it removes a row that has been
 	// spent from since it was looked up.

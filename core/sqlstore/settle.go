@@ -2,8 +2,7 @@ package sqlstore
 
 import (
 	"context"
-
-	"github.com/uptrace/bun"
+	"slices"
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
@@ -46,7 +45,7 @@ func (s *Store) Settle(ctx context.Context, account tenants.AccountID, lease cor
 
 // settleAll writes outcomes in rounds, so that two for one delivery meet in
 // turn and the second finds its lease gone.
-func (s *Store) settleAll(ctx context.Context, tx bun.Tx, entries []*entry[outcome]) error {
+func (s *Store) settleAll(ctx context.Context, tx session, entries []*entry[outcome]) error {
 	for len(entries) > 0 {
 		seen := make(map[core.DeliveryID]bool, len(entries))
 		var round, later []*entry[outcome]
@@ -75,62 +74,85 @@ type settledRow struct {
 	Attempt   int    `bun:"attempt"`
 }
 
-func settleRound(ctx context.Context, tx bun.Tx, entries []*entry[outcome]) error {
-	args := make([]any, 0, 9*len(entries))
+func settleRound(ctx context.Context, tx session, entries []*entry[outcome]) error {
+	settled := make(map[userKey]settledRow, len(entries))
+	for _, portion := range portions(entries) {
+		rows, err := settlePortion(ctx, tx, portion)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			settled[userKey{row.AccountID, row.ID}] = row
+		}
+	}
+	return recordOutcomes(ctx, tx, entries, settled)
+}
+
+// settlePortion gives the deliveries that were still under their lease.
+func settlePortion(ctx context.Context, tx session, entries []*entry[outcome]) (rows []settledRow, err error) {
+	args := make([]any, 0, 10*len(entries))
 	for _, e := range entries {
 		o := e.value
 		args = append(args, string(o.account), string(o.lease.Delivery), string(o.lease.ID), string(o.settlement.State),
-			string(o.settlement.Reason), o.settlement.Delay.Microseconds(), o.settlement.Provider, o.settlement.MessageID, o.givenBack())
+			string(o.settlement.Reason), o.settlement.Delay.Microseconds(), o.settlement.Provider, o.settlement.MessageID, o.givenBack(), string(o.settlement.Parked))
 	}
-	var rows []settledRow
-	err := tx.NewRaw(`
-		WITH s (account_id, id, lease, state, reason, delay, provider, message_id, given_back) AS (
-			VALUES `+placeholders(len(entries), `(?, ?, ?, ?, ?, ?, ?, ?, ?)`)+`)
+	err = tx.rows(ctx, &rows, `
+		WITH s (account_id, id, lease, state, reason, delay, provider, message_id, given_back, parked) AS (
+			VALUES `+placeholders(len(entries), `(?text, ?text, ?text, ?text, ?text, ?int, ?text, ?text, ?int, ?text)`)+`)
 		UPDATE deliveries SET
 			state = s.state,
 			reason = s.reason,
 			attempt = deliveries.attempt - s.given_back,
-			ready = (s.state = 'queued' AND s.delay <= 0),
-			run_at = CASE WHEN s.state = 'queued' THEN ?now + s.delay ELSE deliveries.run_at END,
+			ready = (s.state = 'queued' AND s.delay <= 0 AND s.parked = ''),
+			held_by = nullif(s.parked, ''),
+			run_at = CASE WHEN s.parked <> '' THEN `+parkedUntil+` WHEN s.state = 'queued' THEN ?now + s.delay ELSE deliveries.run_at END,
 			provider = CASE WHEN s.state = 'queued' THEN s.provider ELSE deliveries.provider END,
 			message_id = CASE WHEN s.message_id <> '' THEN s.message_id ELSE deliveries.message_id END,
 			ended_at = CASE WHEN s.state = 'queued' THEN NULL ELSE ?now END,
 			lease = NULL,
 			lease_until = NULL
 		FROM s
-		WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.lease = s.lease
+		WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.lease = s.lease AND ?few
 		RETURNING deliveries.account_id, deliveries.id, deliveries.request_id, deliveries.kind, deliveries.attempt`,
-		args...).Scan(ctx, &rows)
-	if err != nil {
-		return err
-	}
-	settled := make(map[string]settledRow, len(rows))
-	for _, row := range rows {
-		settled[row.AccountID+row.ID] = row
-	}
-	var attempts, events, ends []any
+		args...)
+	return rows, err
+}
+
+// recordOutcomes writes the attempts and events of what was settled, and moves the
+// requests along.
+func recordOutcomes(ctx context.Context, tx session, entries []*entry[outcome], settled map[userKey]settledRow) error {
+	var attempts, events [][]any
+	var ends []ending
+	news := make(endpointNews)
 	for _, e := range entries {
 		o := e.value
-		row, held := settled[string(o.account)+string(o.lease.Delivery)]
+		row, held := settled[userKey{string(o.account), string(o.lease.Delivery)}]
 		if e.err = nil; !held {
 			e.err = core.ErrLeaseLost
 			continue
 		}
 		if a := o.settlement.Attempt; a != nil {
-			attempts = append(attempts, row.AccountID, o.attempt, row.ID, row.Attempt,
-				a.Provider, a.Outcome, a.Detail, a.Duration.Microseconds())
+			attempts = append(attempts, []any{
+				row.AccountID, o.attempt, row.ID, row.Attempt,
+				a.Provider, a.Outcome, a.Detail, a.Code, a.Answer, a.Duration.Microseconds(),
+			})
 		}
 		if event := o.settlement.Event; event != nil && event.ID != "" {
-			events = append(events, eventArgs(o.account, *event)...)
+			events = append(events, eventArgs(o.account, *event))
 		}
+		news.add(o.account, o.settlement.Endpoint)
 		if state, reason := requestEnd(core.Kind(row.Kind), o.settlement); state != "" {
-			ends = append(ends, row.AccountID, row.RequestID, string(state), string(reason))
+			ends = append(ends, ending{row.AccountID, row.RequestID, state, reason})
 		}
 	}
 	if err := insertAttempts(ctx, tx, attempts); err != nil {
 		return err
 	}
-	if err := insertEvents(ctx, tx, events); err != nil {
+	told, err := news.record(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := insertEvents(ctx, tx, append(events, told...)); err != nil {
 		return err
 	}
 	return endRequests(ctx, tx, ends)
@@ -160,27 +182,41 @@ func requestEnd(kind core.Kind, settlement core.Settlement) (core.RequestState, 
 	return "", ""
 }
 
-func insertAttempts(ctx context.Context, tx bun.Tx, args []any) error {
-	if len(args) == 0 {
-		return nil
+func insertAttempts(ctx context.Context, tx session, attempts [][]any) error {
+	for _, portion := range portions(attempts) {
+		_, err := tx.exec(ctx, `
+			INSERT INTO attempts (account_id, id, delivery_id, number, provider, outcome, detail, code, answer, duration, ended_at)
+			VALUES `+placeholders(len(portion), `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?now)`), slices.Concat(portion...)...)
+		if err != nil {
+			return err
+		}
 	}
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO attempts (account_id, id, delivery_id, number, provider, outcome, detail, duration, ended_at)
-		VALUES `+placeholders(len(args)/8, `(?, ?, ?, ?, ?, ?, ?, ?, ?now)`), args...)
-	return err
+	return nil
 }
 
-// endRequests moves requests out of pending and erases their addresses; args are
-// account, request, state and reason of each. What is no longer pending stays:
-// a link may be redeemed before its mail is settled.
-func endRequests(ctx context.Context, tx bun.Tx, args []any) error {
-	if len(args) == 0 {
-		return nil
+// ending is where a request ends.
+type ending struct {
+	account, request string
+	state            core.RequestState
+	reason           core.Reason
+}
+
+// endRequests moves requests out of pending and erases their addresses. What is no
+// longer pending stays: a link may be redeemed before its mail is settled.
+func endRequests(ctx context.Context, tx session, ends []ending) error {
+	for _, portion := range portions(ends) {
+		args := make([]any, 0, 4*len(portion))
+		for _, end := range portion {
+			args = append(args, end.account, end.request, string(end.state), string(end.reason))
+		}
+		_, err := tx.exec(ctx, `
+			WITH s (account_id, id, state, reason) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?text, ?text)`)+`)
+			UPDATE requests SET state = s.state, reason = s.reason, address_sealed = NULL
+			FROM s
+			WHERE requests.account_id = s.account_id AND requests.id = s.id AND requests.state = 'pending' AND ?few`, args...)
+		if err != nil {
+			return err
+		}
 	}
-	_, err := tx.ExecContext(ctx, `
-		WITH s (account_id, id, state, reason) AS (VALUES `+placeholders(len(args)/4, `(?, ?, ?, ?)`)+`)
-		UPDATE requests SET state = s.state, reason = s.reason, address_sealed = NULL
-		FROM s
-		WHERE requests.account_id = s.account_id AND requests.id = s.id AND requests.state = 'pending'`, args...)
-	return err
+	return nil
 }

@@ -90,6 +90,8 @@ func (w *watcher) Commit(kind string, rows int, _, _ time.Duration) {
 
 func (w *watcher) Error(string) { w.errors.Add(1) }
 
+func (w *watcher) Lapsed(string, int, int) {}
+
 // side is a connection of the test's own.
 type side struct{ db *sql.DB }
 

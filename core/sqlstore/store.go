@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
 )
@@ -22,10 +20,17 @@ var (
 	_ core.Ledger       = (*Store)(nil)
 	_ core.Timelines    = (*Store)(nil)
 	_ core.Redemptions  = (*Store)(nil)
+	_ core.Reports      = (*Store)(nil)
+	_ core.Suppressions = (*Store)(nil)
 	_ core.Users        = (*Store)(nil)
+	_ core.UserChanges  = (*Store)(nil)
+	_ core.UserImports  = (*Store)(nil)
+	_ core.Tries        = (*Store)(nil)
 	_ core.APITokens    = (*Store)(nil)
 	_ core.Providers    = (*Store)(nil)
 	_ core.Accounts     = (*Store)(nil)
+	_ core.Holds        = (*Store)(nil)
+	_ core.AuditLog     = (*Store)(nil)
 	_ core.System       = (*Store)(nil)
 	_ tenants.Directory = (*Store)(nil)
 )
@@ -35,13 +40,16 @@ const DefaultAcceptQueue = 4096
 
 // Observer is told what the database is doing. Its methods must not block.
 type Observer interface {
-	// Commit: so many rows of a kind (accept, outcome or turn) became durable in
+	// Commit: so many rows of a kind (accept, plan, outcome or turn) became durable in
 	// one commit; the first of them had waited so long for it to begin, and it took
 	// so long.
 	Commit(kind string, rows int, wait, took time.Duration)
 	// Error: the database failed an operation, named in a closed set of snake case
 	// words. Answers such as ErrNotFound are no errors.
 	Error(op string)
+	// Lapsed: so many leases of deliveries of a kind (resolve, mail, notice or webhook)
+	// ended without a result, and so many of the deliveries were put aside for it.
+	Lapsed(kind string, leases, quarantined int)
 }
 
 // Config says where the database is and whom to tell.
@@ -93,15 +101,17 @@ type nobody struct{}
 
 func (nobody) Commit(string, int, time.Duration, time.Duration) {}
 func (nobody) Error(string)                                     {}
+func (nobody) Lapsed(string, int, int)                          {}
 
 // Store is the database behind core's ports. Safe for many goroutines.
 type Store struct {
 	engine
 	config Config
 
+	clock     clockWatch
 	lifecycle sync.Mutex // guards the change of writer
 	writer    atomic.Pointer[writer]
-	accounts  chan struct{} // of 1: this process changed an account
+	accounts  chan struct{} // of 1: this process changed an account or a provider
 }
 
 // Open opens the database, and makes an empty SQLite file, readable by its owner
@@ -141,7 +151,7 @@ func openEngine(ctx context.Context, config Config) (engine engine, err error) {
 // Ping says whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
-	if err := s.read.NewRaw("SELECT 1").Scan(ctx, &one); err != nil {
+	if err := s.reading().row(ctx, &one, "SELECT 1"); err != nil {
 		return s.failed("ping", err)
 	}
 	return nil
@@ -165,14 +175,23 @@ func (s *Store) failed(op string, err error) error {
 // change runs a decision that writes: as a turn of the writer when there is one
 // that takes turns, else in a transaction of its own. Inside, only tx may be used.
 // run may be called again when its transaction could not be committed for reasons
-// of others.
-func (s *Store) change(ctx context.Context, op string, wake bool, run func(ctx context.Context, tx bun.Tx) error) error {
+// of others. What it notes with tx.note is appended to the audit log at its end.
+func (s *Store) change(ctx context.Context, op string, wake bool, run func(ctx context.Context, tx session) error) error {
+	run, told := s.audited(core.OriginOf(ctx), run)
+	err := s.decide(ctx, op, wake, run)
+	if err == nil {
+		told(ctx)
+	}
+	return err
+}
+
+func (s *Store) decide(ctx context.Context, op string, wake bool, run func(ctx context.Context, tx session) error) error {
 	w := s.writer.Load()
 	if w != nil && w.takesTurns {
 		return s.failed(op, w.turn(ctx, turn{run: run, wake: wake}))
 	}
 	began := time.Now()
-	err := s.again(func() error { return s.write.RunInTx(ctx, nil, run) })
+	err := s.again(func() error { return s.inTransaction(ctx, run) })
 	if err != nil {
 		return s.failed(op, err)
 	}
@@ -228,9 +247,4 @@ func blob(value []byte) any {
 		return nil
 	}
 	return value
-}
-
-// placeholders gives rows times "(?, ?, …)", as VALUES wants it.
-func placeholders(rows int, row string) string {
-	return strings.TrimSuffix(strings.Repeat(row+", ", rows), ", ")
 }

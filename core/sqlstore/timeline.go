@@ -23,8 +23,8 @@ func (s *Store) Requests(ctx context.Context, account tenants.AccountID, query c
 	}
 	args = append(args, min(max(query.Limit, 1), mostListed))
 	var rows []requestRow
-	err := s.read.NewRaw(`
-		SELECT `+requestColumns+` FROM requests WHERE `+condition+` ORDER BY id DESC LIMIT ?`, args...).Scan(ctx, &rows)
+	err := s.reading().rows(ctx, &rows, `
+		SELECT `+requestColumns+` FROM requests WHERE `+condition+` ORDER BY id DESC LIMIT ?`, args...)
 	if err != nil {
 		return nil, s.failed("list_requests", err)
 	}
@@ -52,6 +52,8 @@ type attemptRow struct {
 	Provider   string `bun:"provider"`
 	Outcome    string `bun:"outcome"`
 	Detail     string `bun:"detail"`
+	Code       string `bun:"code"`
+	Answer     string `bun:"answer"`
 	Duration   int64  `bun:"duration"`
 	EndedAt    int64  `bun:"ended_at"`
 }
@@ -60,21 +62,25 @@ type attemptRow struct {
 // only looked at is not held.
 func (s *Store) Deliveries(ctx context.Context, account tenants.AccountID, request core.RequestID) ([]core.DeliveryRecord, error) {
 	var rows []recordRow
-	err := s.read.NewRaw(`
+	err := s.reading().rows(ctx, &rows, `
 		SELECT d.account_id, d.id, d.request_id, d.user_id, d.kind, d.provider, d.attempt, d.lost, d.not_after, d.queued_at,
 			d.state, d.reason, d.message_id, d.run_at, d.ended_at, r.traceparent
 		FROM deliveries d JOIN requests r ON r.account_id = d.account_id AND r.id = d.request_id
 		WHERE d.account_id = ? AND d.request_id = ?
-		ORDER BY d.queued_at, d.id`, string(account), string(request)).Scan(ctx, &rows)
+		ORDER BY d.queued_at, d.id`, string(account), string(request))
 	if err != nil {
 		return nil, s.failed("list_deliveries", err)
 	}
 	var attempts []attemptRow
-	err = s.read.NewRaw(`
-		SELECT t.delivery_id, t.number, t.provider, t.outcome, t.detail, t.duration, t.ended_at
+	err = s.reading().rows(ctx, &attempts, `
+		SELECT t.delivery_id, t.number, t.provider, t.outcome, t.detail, t.code, t.answer, t.duration, t.ended_at
 		FROM deliveries d JOIN attempts t ON t.account_id = d.account_id AND t.delivery_id = d.id
 		WHERE d.account_id = ? AND d.request_id = ?
-		ORDER BY t.ended_at, t.id`, string(account), string(request)).Scan(ctx, &attempts)
+		ORDER BY t.ended_at, t.id`, string(account), string(request))
+	if err != nil {
+		return nil, s.failed("list_deliveries", err)
+	}
+	reports, err := s.reports(ctx, account, request)
 	if err != nil {
 		return nil, s.failed("list_deliveries", err)
 	}
@@ -84,12 +90,12 @@ func (s *Store) Deliveries(ctx context.Context, account tenants.AccountID, reque
 	}
 	records := make([]core.DeliveryRecord, len(rows))
 	for i, row := range rows {
-		records[i] = row.record(of[row.ID])
+		records[i] = row.record(of[row.ID], reports[row.ID])
 	}
 	return records, nil
 }
 
-func (r recordRow) record(attempts []core.AttemptRecord) core.DeliveryRecord {
+func (r recordRow) record(attempts []core.AttemptRecord, reports []core.ProviderEventRecord) core.DeliveryRecord {
 	return core.DeliveryRecord{
 		Delivery:  r.delivery(),
 		State:     core.DeliveryState(r.State),
@@ -98,13 +104,14 @@ func (r recordRow) record(attempts []core.AttemptRecord) core.DeliveryRecord {
 		RunAt:     stamp(r.RunAt),
 		Ended:     stamp(r.EndedAt),
 		Attempts:  attempts,
+		Reports:   reports,
 	}
 }
 
 func (r attemptRow) attempt() core.AttemptRecord {
 	return core.AttemptRecord{
 		Attempt: core.Attempt{
-			Provider: r.Provider, Outcome: r.Outcome, Detail: r.Detail,
+			Provider: r.Provider, Outcome: r.Outcome, Detail: r.Detail, Code: r.Code, Answer: r.Answer,
 			Duration: time.Duration(r.Duration) * time.Microsecond,
 		},
 		Number: r.Number,

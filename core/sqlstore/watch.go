@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/uptrace/bun"
 )
 
 // watchEvery is how often Watch looks.
@@ -69,7 +67,7 @@ func (s *Store) accountChanged() {
 }
 
 // tellAccounts tells other processes with the commit; accountChanged follows it.
-func (s *Store) tellAccounts(ctx context.Context, tx bun.Tx) error {
+func (s *Store) tellAccounts(ctx context.Context, tx session) error {
 	if s.tell == nil {
 		return nil
 	}
@@ -91,8 +89,8 @@ func (s *Store) LockServer(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock database: %w", err)
 	}
-	err = s.change(ctx, "lapse_leases", false, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET lease_until = ?now WHERE lease IS NOT NULL`)
+	err = s.change(ctx, "lapse_leases", false, func(ctx context.Context, tx session) error {
+		_, err := tx.exec(ctx, `UPDATE deliveries SET lease_until = ?now WHERE lease IS NOT NULL`)
 		return err
 	})
 	if err != nil {

@@ -7,8 +7,6 @@ import (
 	"runtime"
 	"sync"
 	"time"
-
-	"github.com/uptrace/bun"
 )
 
 // waitingRoom is how many outcomes and turns may queue before their callers wait
@@ -18,12 +16,12 @@ const waitingRoom = 256
 // lane is one goroutine of group commit: the most of each kind that one of its
 // commits holds, 0 for what it leaves to other lanes.
 type lane struct {
-	accepts, outcomes, turns int
+	accepts, plans, outcomes, turns int
 }
 
 // turn is a decision that shares a commit with others but not their fate.
 type turn struct {
-	run  func(ctx context.Context, tx bun.Tx) error
+	run  func(ctx context.Context, tx session) error
 	wake bool
 }
 
@@ -31,6 +29,7 @@ type turn struct {
 type writer struct {
 	store      *Store
 	accepts    queue[accept]
+	plans      queue[resolution]
 	outcomes   queue[outcome]
 	turns      queue[turn]
 	takesTurns bool          // else decisions do not wait here
@@ -42,11 +41,12 @@ type writer struct {
 // batch is what goes into one commit.
 type batch struct {
 	accepts  []*entry[accept]
+	plans    []*entry[resolution]
 	outcomes []*entry[outcome]
 	turns    []*entry[turn]
 }
 
-func (b batch) size() int { return len(b.accepts) + len(b.outcomes) + len(b.turns) }
+func (b batch) size() int { return len(b.accepts) + len(b.plans) + len(b.outcomes) + len(b.turns) }
 
 // Start begins group commit. Without it Accept and Settle answer ErrBusy, and
 // everything else commits by itself, which is what a command wants. ctx lends
@@ -61,6 +61,7 @@ func (s *Store) Start(ctx context.Context) error {
 	w := &writer{
 		store:    s,
 		accepts:  make(queue[accept], s.config.AcceptQueue),
+		plans:    make(queue[resolution], waitingRoom),
 		outcomes: make(queue[outcome], waitingRoom),
 		turns:    make(queue[turn], waitingRoom),
 		closing:  make(chan struct{}),
@@ -75,21 +76,19 @@ func (s *Store) Start(ctx context.Context) error {
 	return nil
 }
 
-// run runs the lanes, and what they announce, until the last has ended.
+// run runs the lanes, and what goes on beside them, until the last has ended.
 func (w *writer) run(ctx context.Context) {
 	defer close(w.stopped)
-	var lanes, background sync.WaitGroup
-	announcing, stop := context.WithCancel(ctx)
+	var lanes, beside sync.WaitGroup
+	background, stop := context.WithCancel(ctx)
 	defer stop()
-	if w.store.announcing != nil {
-		background.Go(func() { w.store.announcing(announcing) })
-	}
+	beside.Go(func() { w.store.background(background) })
 	for _, l := range w.store.lanes {
 		lanes.Go(func() { w.loop(ctx, l) })
 	}
 	lanes.Wait()
 	stop()
-	background.Wait()
+	beside.Wait()
 }
 
 // Stop commits what waits and ends group commit. When ctx ends first, what is
@@ -134,10 +133,13 @@ func (w *writer) loop(ctx context.Context, l lane) {
 // gather waits for the first entry and takes what else is there. An empty batch
 // means the end.
 func (w *writer) gather(l lane) (b batch) {
-	accepts, outcomes, turns := w.accepts.of(l.accepts), w.outcomes.of(l.outcomes), w.turns.of(l.turns)
+	accepts, plans := w.accepts.of(l.accepts), w.plans.of(l.plans)
+	outcomes, turns := w.outcomes.of(l.outcomes), w.turns.of(l.turns)
 	select {
 	case e := <-accepts:
 		b.accepts = append(b.accepts, e)
+	case e := <-plans:
+		b.plans = append(b.plans, e)
 	case e := <-outcomes:
 		b.outcomes = append(b.outcomes, e)
 	case e := <-turns:
@@ -148,6 +150,7 @@ func (w *writer) gather(l lane) (b batch) {
 	// back; letting them run first is no linger and makes one batch of two.
 	runtime.Gosched()
 	b.accepts = accepts.take(b.accepts, l.accepts)
+	b.plans = plans.take(b.plans, l.plans)
 	b.outcomes = outcomes.take(b.outcomes, l.outcomes)
 	b.turns = turns.take(b.turns, l.turns)
 	return b
@@ -180,7 +183,13 @@ func (w *writer) try(ctx context.Context, b batch) error {
 	began := time.Now()
 	wake := len(b.accepts) > 0
 	if err := w.write(ctx, b); err != nil {
+		if w.store.doubt != nil && errors.Is(err, context.DeadlineExceeded) {
+			w.store.doubt()
+		}
 		return err
+	}
+	for _, e := range b.plans {
+		wake = wake || e.err == nil && e.value.queues()
 	}
 	for _, e := range b.outcomes {
 		wake = wake || e.err == nil && e.value.requeues()
@@ -196,12 +205,15 @@ func (w *writer) try(ctx context.Context, b batch) error {
 }
 
 func (w *writer) write(ctx context.Context, b batch) error {
-	if w.store.atOnce && len(b.accepts) == b.size() {
-		return insertAcceptsAtOnce(ctx, w.store.write, b.accepts)
+	if w.store.acceptAll != nil && len(b.accepts) == b.size() {
+		return w.store.acceptAll(ctx, b.accepts)
 	}
-	return w.store.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	return w.store.inTransaction(ctx, func(ctx context.Context, tx session) error {
 		if err := insertAccepts(ctx, tx, b.accepts); err != nil {
 			return fmt.Errorf("accept: %w", err)
+		}
+		if err := w.store.resolveAll(ctx, tx, b.plans); err != nil {
+			return fmt.Errorf("resolve: %w", err)
 		}
 		if err := w.store.settleAll(ctx, tx, b.outcomes); err != nil {
 			return fmt.Errorf("settle: %w", err)
@@ -217,12 +229,12 @@ func (w *writer) write(ctx context.Context, b batch) error {
 
 // takeTurn runs a turn inside the shared transaction. Its own refusal stays in the
 // entry; an error given back is the transaction's.
-func takeTurn(ctx context.Context, tx bun.Tx, e *entry[turn]) error {
+func takeTurn(ctx context.Context, tx session, e *entry[turn]) error {
 	if e.left.Load() {
 		e.err = context.Canceled
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, "SAVEPOINT turn"); err != nil {
+	if _, err := tx.exec(ctx, "SAVEPOINT turn"); err != nil {
 		return err
 	}
 	e.err = e.value.run(ctx, tx)
@@ -230,11 +242,11 @@ func takeTurn(ctx context.Context, tx bun.Tx, e *entry[turn]) error {
 		e.err = context.Canceled // nobody would know what was claimed
 	}
 	if e.err != nil {
-		if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT turn"); err != nil {
+		if _, err := tx.exec(ctx, "ROLLBACK TO SAVEPOINT turn"); err != nil {
 			return err
 		}
 	}
-	_, err := tx.ExecContext(ctx, "RELEASE SAVEPOINT turn")
+	_, err := tx.exec(ctx, "RELEASE SAVEPOINT turn")
 	return err
 }
 
@@ -242,6 +254,9 @@ func (b batch) singles() []batch {
 	singles := make([]batch, 0, b.size())
 	for i := range b.accepts {
 		singles = append(singles, batch{accepts: b.accepts[i : i+1]})
+	}
+	for i := range b.plans {
+		singles = append(singles, batch{plans: b.plans[i : i+1]})
 	}
 	for i := range b.outcomes {
 		singles = append(singles, batch{outcomes: b.outcomes[i : i+1]})
@@ -254,6 +269,7 @@ func (b batch) singles() []batch {
 
 func (b batch) release(err error) {
 	releaseAll(b.accepts, err)
+	releaseAll(b.plans, err)
 	releaseAll(b.outcomes, err)
 	releaseAll(b.turns, err)
 }
@@ -261,6 +277,7 @@ func (b batch) release(err error) {
 func (b batch) observe(observer Observer, began time.Time) {
 	took := time.Since(began)
 	observeKind(observer, "accept", b.accepts, began, took)
+	observeKind(observer, "plan", b.plans, began, took)
 	observeKind(observer, "outcome", b.outcomes, began, took)
 	observeKind(observer, "turn", b.turns, began, took)
 }

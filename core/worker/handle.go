@@ -30,9 +30,18 @@ const (
 
 // handle does the work of one delivery and settles it under its lease. Work that
 // could not even be tried is queued again; if that cannot be written either, the
-// lease lapses and the reaper counts it.
-func (w *Worker) handle(ctx context.Context, delivery core.Delivery) string {
-	settlement, err := w.do(ctx, delivery)
+// lease lapses and the reaper counts it. next is the mail that follows at once from
+// a resolving, under a lease of its own.
+func (w *Worker) handle(ctx context.Context, delivery core.Delivery) (outcome string, next *core.Delivery) {
+	settlement, next, err := w.do(ctx, delivery)
+	if next != nil {
+		return outcomeOK, next
+	}
+	return w.conclude(ctx, delivery, settlement, err), nil
+}
+
+// conclude writes what the work came to.
+func (w *Worker) conclude(ctx context.Context, delivery core.Delivery, settlement *core.Settlement, err error) string {
 	switch {
 	case errors.Is(err, core.ErrLeaseLost):
 		return outcomeFenced
@@ -101,27 +110,40 @@ func untried(delivery core.Delivery) *core.Settlement {
 
 // do carries a plan out, or makes an attempt and gives what is to be settled. A
 // panic is an error like another: one delivery must not end the others.
-func (w *Worker) do(ctx context.Context, delivery core.Delivery) (settlement *core.Settlement, err error) {
+func (w *Worker) do(ctx context.Context, delivery core.Delivery) (settlement *core.Settlement, next *core.Delivery, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			// The value may hold what the delivery was about; its type does not.
-			settlement, err = nil, fmt.Errorf("%s panicked with a %T", delivery.Kind, p)
+			settlement, next, err = nil, nil, fmt.Errorf("%s panicked with a %T", delivery.Kind, p)
 		}
 	}()
-	switch delivery.Kind {
-	case core.KindResolve:
-		plan, err := w.c.Resolver.Resolve(ctx, delivery)
-		if err != nil {
-			return nil, err
-		}
-		_, err = w.c.Ledger.Resolve(ctx, delivery.Account, delivery.LeaseOf(), plan)
-		return nil, err
-	case core.KindMail, core.KindNotice:
+	switch {
+	case delivery.Kind == core.KindResolve:
+		next, err := w.resolve(ctx, delivery)
+		return nil, next, err
+	case delivery.Kind == core.KindMail, delivery.Kind == core.KindNotice:
 		settled, err := w.c.Dispatcher.Dispatch(ctx, delivery)
-		return &settled, err
+		return &settled, nil, err
+	case delivery.Kind == core.KindWebhook && w.c.Webhooks != nil:
+		settled, err := w.c.Webhooks.Dispatch(ctx, delivery)
+		return &settled, nil, err
 	default:
-		return nil, fmt.Errorf("no way to handle a delivery of kind %q", delivery.Kind)
+		return nil, nil, fmt.Errorf("no way to handle a delivery of kind %q", delivery.Kind)
 	}
+}
+
+// resolve plans a request and gives the mail that it leads to at once.
+func (w *Worker) resolve(ctx context.Context, delivery core.Delivery) (*core.Delivery, error) {
+	plan, err := w.c.Resolver.Resolve(ctx, delivery)
+	if err != nil {
+		return nil, err
+	}
+	standing, err := w.c.Ledger.Resolve(ctx, delivery.Account, delivery.LeaseOf(), plan)
+	if err != nil || standing.Mail == nil {
+		return nil, err
+	}
+	standing.Mail.Known = plan.Known(standing)
+	return standing.Mail, nil
 }
 
 func outcome(settlement core.Settlement) string {

@@ -32,7 +32,7 @@ type Resolver interface {
 	Resolve(ctx context.Context, delivery core.Delivery) (core.Plan, error)
 }
 
-// Dispatcher makes one attempt; core.Dispatcher is one.
+// Dispatcher makes one attempt; core.Dispatcher and core.WebhookDispatcher are such.
 type Dispatcher interface {
 	Dispatch(ctx context.Context, delivery core.Delivery) (core.Settlement, error)
 }
@@ -46,10 +46,10 @@ type Config struct {
 	Queue      Queue
 	Ledger     Ledger
 	Resolver   Resolver
-	Dispatcher Dispatcher
+	Dispatcher Dispatcher // of mails and notices
+	Webhooks   Dispatcher // of events; nil: none can be sent here
 	Logger     *slog.Logger
 	Process    Process       // nil: the work alone
-	Reaped     func(n int)   // told how many leases had lapsed; may be nil
 	Slots      int           // deliveries under way at once; 0 means 128
 	Poll       time.Duration // longest wait between claims; 0 means 1 s
 	// Retention is how long an ended request is kept; 0: for ever.
@@ -59,6 +59,8 @@ type Config struct {
 	Retain func(ctx context.Context, age time.Duration, batch int) (int, error)
 	// Retained is told how many requests a batch removed; may be nil.
 	Retained func(n int)
+	// Maintained is told each time that a task, reap or retain, was done; may be nil.
+	Maintained func(task string)
 }
 
 const (
@@ -96,8 +98,8 @@ func (c *Config) validate() error {
 	if c.Process == nil {
 		c.Process = func(ctx context.Context, _ core.Delivery, work func(context.Context) string) { work(ctx) }
 	}
-	if c.Reaped == nil {
-		c.Reaped = func(int) {}
+	if c.Maintained == nil {
+		c.Maintained = func(string) {}
 	}
 	if c.Retained == nil {
 		c.Retained = func(int) {}
@@ -156,9 +158,9 @@ func (w *Worker) Start(ctx context.Context) error {
 	w.cancel, w.stopping = cancel, stopping
 	claimer := &claimer{w: w, outage: outage{logger: w.c.Logger, work: "claim"}}
 	w.loops.Go(func() { claimer.run(claiming, work) })
-	w.loops.Go(func() { w.repeat(claiming, "reap", 0, reapEvery, w.reap) })
+	w.loops.Go(func() { w.repeat(claiming, "reap", 0, reapEvery, w.maintained("reap", w.reap)) })
 	if w.c.Retention > 0 {
-		w.loops.Go(func() { w.repeat(claiming, "retain", retainEvery, retainEvery, w.retain) })
+		w.loops.Go(func() { w.repeat(claiming, "retain", retainEvery, retainEvery, w.maintained("retain", w.retain)) })
 	}
 	w.keeping.Go(func() { w.repeat(work, "extend", heartbeatEvery, heartbeatEvery, w.keep) })
 	return nil
@@ -193,30 +195,57 @@ func (w *Worker) InFlight() int {
 	return len(w.running)
 }
 
-// begin works on a delivery that was asked for at that time.
+// begin works on a delivery that was asked for at that time, and then on the mail
+// that follows from it, in the same slot.
 func (w *Worker) begin(work context.Context, delivery core.Delivery, asked time.Time) {
-	ctx, cancel := context.WithCancel(work)
-	lease := delivery.LeaseOf()
-	lapse := time.AfterFunc(heldFor-time.Since(asked), cancel)
-	w.mu.Lock()
-	w.running[lease] = running{account: delivery.Account, cancel: cancel, lapse: lapse}
-	w.mu.Unlock()
-	w.work.Go(func() {
-		defer func() {
-			lapse.Stop()
-			cancel()
-			w.end(lease)
-		}()
-		w.c.Process(ctx, delivery, func(ctx context.Context) string { return w.handle(ctx, delivery) })
+	ctx := w.hold(work, delivery, asked)
+	w.work.Go(func() { w.process(work, ctx, delivery) })
+}
+
+func (w *Worker) process(work, ctx context.Context, delivery core.Delivery) {
+	var next *core.Delivery
+	began := time.Now()
+	w.c.Process(ctx, delivery, func(ctx context.Context) (outcome string) {
+		outcome, next = w.handle(ctx, delivery)
+		return outcome
 	})
+	if next == nil {
+		w.end(delivery.LeaseOf())
+		return
+	}
+	following := w.hold(work, *next, began)
+	w.drop(delivery.LeaseOf())
+	w.process(work, following, *next)
+}
+
+// hold counts a delivery among those under way. Its context ends when the lease may
+// be somebody else's.
+func (w *Worker) hold(work context.Context, delivery core.Delivery, asked time.Time) context.Context {
+	ctx, cancel := context.WithCancel(work)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running[delivery.LeaseOf()] = running{
+		account: delivery.Account, cancel: cancel, lapse: time.AfterFunc(heldFor-time.Since(asked), cancel),
+	}
+	return ctx
+}
+
+// drop ends what hold began.
+func (w *Worker) drop(lease core.Lease) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	held := w.running[lease]
+	held.lapse.Stop()
+	held.cancel()
+	delete(w.running, lease)
 }
 
 // end gives a slot back. The claimer is told of the first, and of each that makes
 // a claim worth it at once.
 func (w *Worker) end(lease core.Lease) {
+	w.drop(lease)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.running, lease)
 	w.freed++
 	if w.freed == 1 || w.hasRoom() {
 		signal(w.free)
@@ -268,6 +297,17 @@ func (w *Worker) kept(leases, lost []core.Lease, asked time.Time) {
 	}
 }
 
+// maintained tells of work that was done.
+func (w *Worker) maintained(task string, work func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := work(ctx)
+		if err == nil {
+			w.c.Maintained(task)
+		}
+		return err
+	}
+}
+
 func (w *Worker) reap(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, reapTimeout)
 	defer cancel()
@@ -276,7 +316,6 @@ func (w *Worker) reap(ctx context.Context) error {
 		return err
 	}
 	if n > 0 {
-		w.c.Reaped(n)
 		w.c.Logger.WarnContext(ctx, "leases lapsed", slog.Int("leases", n))
 		w.Wake()
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/passmend/passmend/core"
@@ -32,6 +33,7 @@ type bench struct {
 	extend   func() error
 	claims   []time.Time
 
+	follows  bool // a resolving leads to a mail at once
 	dispatch func(ctx context.Context, d core.Delivery) (core.Settlement, error)
 	log      bytes.Buffer
 	worker   *Worker
@@ -121,6 +123,12 @@ func (l ledger) Resolve(_ context.Context, _ tenants.AccountID, lease core.Lease
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
 	l.b.resolved[lease.Delivery] = plan
+	if l.b.follows {
+		id := "mail-of-" + lease.Delivery
+		return core.Standing{State: core.StatePending, Mail: &core.Delivery{
+			ID: id, Account: "a", Kind: core.KindMail, Attempt: 1, Lease: core.LeaseID("l-" + id),
+		}}, nil
+	}
 	return core.Standing{State: core.StateSuppressed, Reason: plan.Suppress}, nil
 }
 
@@ -192,6 +200,58 @@ func TestEverythingIsSettledAndSlotsAreTheLimit(t *testing.T) {
 	}
 	if n := b.worker.InFlight(); n != 0 {
 		t.Errorf("%d in flight after stop", n)
+	}
+}
+
+func TestTheMailThatFollowsGoesOnInTheSameSlot(t *testing.T) {
+	t.Parallel()
+	const slots = 2
+	b := setup(t, slots)
+	b.follows = true
+	most := 0
+	b.dispatch = func(_ context.Context, d core.Delivery) (core.Settlement, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		most = max(most, len(b.worker.leases()))
+		if d.Known == nil {
+			t.Error("the mail does not bring along what is known")
+		}
+		return core.Settlement{State: core.DeliveryDone}, nil
+	}
+	b.add(20, core.KindResolve)
+	b.start(t)
+	b.wait(t, "every mail is settled", func() bool { return len(b.settled) == 20 })
+	b.stop(t)
+	if n := b.worker.InFlight(); n != 0 {
+		t.Errorf("%d deliveries are still under way", n)
+	}
+	// A lease is passed on before the earlier one is dropped.
+	if most > slots+1 {
+		t.Errorf("%d leases were held with %d slots", most, slots)
+	}
+}
+
+func TestStopGivesTheMailBackThatWouldFollow(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 1)
+	b.follows = true
+	begun := make(chan struct{})
+	b.dispatch = func(ctx context.Context, _ core.Delivery) (core.Settlement, error) {
+		close(begun)
+		<-ctx.Done()
+		return core.Settlement{}, ctx.Err()
+	}
+	b.add(1, core.KindResolve)
+	b.start(t)
+	<-begun
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.worker.Stop(late); !errors.Is(err, context.Canceled) {
+		t.Errorf("Stop = %v", err)
+	}
+	want := []core.Lease{{Delivery: "mail-of-resolve-0", ID: "l-mail-of-resolve-0"}}
+	if diff := cmp.Diff(want, b.released); diff != "" {
+		t.Errorf("given back (-want +got):\n%s", diff)
 	}
 }
 

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -41,10 +42,13 @@ type Cluster struct {
 	dir      string
 	port     int
 	password string
+	settings map[string]string
+	clock    []string // of the environment: whose clock the server reads; none: the machine's
 
 	mu      sync.Mutex
 	process *os.Process
 	ended   chan struct{} // closed when the process has ended
+	frozen  bool
 }
 
 // NewCluster makes a cluster in dir, an empty directory such as Dir gives, and does
@@ -52,7 +56,7 @@ type Cluster struct {
 // Settings are lines of postgresql.conf. As root, dir is handed over to an
 // unprivileged user, under whom the server runs.
 func NewCluster(dir string, settings map[string]string) (*Cluster, error) {
-	c, err := newCluster(dir)
+	c, err := newCluster(dir, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -65,26 +69,39 @@ func NewCluster(dir string, settings map[string]string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, c.configure(settings)
+	return c, c.configure()
 }
 
-// Standby makes a cluster in dir that follows c, which must be running. Its name
-// to synchronous_standby_names is "standby".
-func (c *Cluster) Standby(dir string, settings map[string]string) (*Cluster, error) {
-	s, err := newCluster(dir)
+// Standby makes a cluster in dir that follows c, as Follow does.
+func (c *Cluster) Standby(dir, through string, settings map[string]string) (*Cluster, error) {
+	s, err := newCluster(dir, settings)
 	if err != nil {
 		return nil, err
 	}
-	s.password = c.password
-	source := c.URL("postgres") + "&application_name=standby"
-	err = s.run("pg_basebackup", "--pgdata", s.data(), "--dbname", source, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync")
-	if err != nil {
-		return nil, err
-	}
-	return s, s.configure(settings)
+	return s, s.Follow(c, through)
 }
 
-func newCluster(dir string) (*Cluster, error) {
+// Follow makes c, which must not be running, anew as a standby of primary, which
+// must be; of what c held only its settings and its port stay. through is where the
+// primary is reached, HOST:PORT; empty: where it listens. Its name to
+// synchronous_standby_names is "standby".
+func (c *Cluster) Follow(primary *Cluster, through string) error {
+	if c.Running() {
+		return errors.New("cluster is running")
+	}
+	if err := os.RemoveAll(c.data()); err != nil {
+		return err
+	}
+	c.password = primary.password
+	source := primary.at(cmp.Or(through, primary.address()), "postgres") + "&application_name=standby"
+	err := c.run("pg_basebackup", "--pgdata", c.data(), "--dbname", source, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync")
+	if err != nil {
+		return err
+	}
+	return c.configure()
+}
+
+func newCluster(dir string, settings map[string]string) (*Cluster, error) {
 	bin, err := findBinaries()
 	if err != nil {
 		return nil, err
@@ -95,27 +112,33 @@ func newCluster(dir string) (*Cluster, error) {
 	}
 	random := make([]byte, 16)
 	_, _ = rand.Read(random)
-	c := &Cluster{bin: bin, dir: dir, port: port, password: hex.EncodeToString(random)}
+	c := &Cluster{bin: bin, dir: dir, port: port, password: hex.EncodeToString(random), settings: settings}
 	return c, c.handOver(dir)
 }
 
 // URL names a database of the cluster.
-func (c *Cluster) URL(database string) string {
-	address := url.URL{
+func (c *Cluster) URL(database string) string { return c.at(c.address(), database) }
+
+// at is URL by another address.
+func (c *Cluster) at(address, database string) string {
+	named := url.URL{
 		Scheme: "postgres", User: url.UserPassword(superuser, c.password),
-		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port)), Path: "/" + database, RawQuery: "sslmode=disable",
+		Host: address, Path: "/" + database, RawQuery: "sslmode=disable",
 	}
-	return address.String()
+	return named.String()
 }
+
+func (c *Cluster) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port)) }
 
 // Start starts the server and waits until it answers.
 func (c *Cluster) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.process != nil {
+	if c.running() {
 		return errors.New("cluster is running")
 	}
 	cmd := c.command("postgres", "-D", c.data())
+	cmd.Env = append(cmd.Env, c.clock...)
 	log, err := os.OpenFile(c.log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -132,11 +155,34 @@ func (c *Cluster) Start() error {
 	return nil
 }
 
+// Running says whether the server's process is there, answering or not: one that
+// fails ends by itself.
+func (c *Cluster) Running() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running()
+}
+
+func (c *Cluster) running() bool {
+	if c.process == nil {
+		return false
+	}
+	select {
+	case <-c.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // Stop shuts the server down in order; connections are cut. One that is stopped
-// already stays so.
+// already stays so; one that is frozen is killed, as it hears nothing.
 func (c *Cluster) Stop() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.frozen {
+		return c.kill()
+	}
 	return c.signal(syscall.SIGINT)
 }
 
@@ -144,11 +190,16 @@ func (c *Cluster) Stop() error {
 func (c *Cluster) Kill() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.kill()
+}
+
+func (c *Cluster) kill() error {
 	if c.process == nil {
 		return nil
 	}
 	children := childrenOf(c.process.Pid)
 	err := c.signal(syscall.SIGKILL)
+	c.frozen = false
 	for _, pid := range children {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
@@ -156,6 +207,25 @@ func (c *Cluster) Kill() error {
 		time.Sleep(readyLook)
 	}
 	return err
+}
+
+// Freeze stops the server and all its processes where they stand: as with a machine
+// that is gone, nothing answers and no connection ends. It does not go on: Kill or
+// Stop ends it.
+func (c *Cluster) Freeze() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.process == nil {
+		return nil
+	}
+	if err := c.process.Signal(syscall.SIGSTOP); err != nil { // first: it has no more children
+		return err
+	}
+	c.frozen = true
+	for _, pid := range childrenOf(c.process.Pid) {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	return nil
 }
 
 // Restart stops the server, if it runs, and starts it.
@@ -171,17 +241,20 @@ func (c *Cluster) Promote() error {
 	return c.run("pg_ctl", "promote", "--pgdata", c.data(), "--wait", "--timeout", "30")
 }
 
+// Log is what the server has logged so far.
+func (c *Cluster) Log() ([]byte, error) { return os.ReadFile(c.log()) }
+
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
 func (c *Cluster) log() string  { return filepath.Join(c.dir, "log") }
 
 // configure writes settings that any machine can bear, and then the test's own.
-func (c *Cluster) configure(settings map[string]string) error {
+func (c *Cluster) configure() error {
 	lines := []string{
 		"listen_addresses = '127.0.0.1'", "port = " + strconv.Itoa(c.port), "unix_socket_directories = '" + c.sockets() + "'",
 		"max_connections = 200", "shared_buffers = '32MB'", "wal_level = replica", "hot_standby = on",
 		"max_wal_size = '256MB'", "log_min_messages = warning", "dynamic_shared_memory_type = mmap", "timezone = 'UTC'",
 	}
-	for name, value := range settings {
+	for name, value := range c.settings {
 		lines = append(lines, name+" = '"+strings.ReplaceAll(value, "'", "''")+"'")
 	}
 	return c.write(filepath.Join(c.data(), "postgresql.conf"), strings.Join(lines, "\n")+"\n")

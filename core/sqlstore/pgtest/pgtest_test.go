@@ -24,7 +24,7 @@ func TestAStandbyTakesOver(t *testing.T) {
 	}
 	ok(t, err)
 	started(t, primary)
-	standby, err := primary.Standby(pgtest.Dir(t), nil)
+	standby, err := primary.Standby(pgtest.Dir(t), "", nil)
 	ok(t, err)
 	started(t, standby)
 	query(t, primary, `CREATE TABLE kept (n int)`)
@@ -36,6 +36,44 @@ func TestAStandbyTakesOver(t *testing.T) {
 	ok(t, standby.Start())
 	query(t, standby, `SELECT 1 / (count(*) - 1) FROM kept`) // divides by zero unless there are two
 	ok(t, standby.Restart())
+	ok(t, primary.Follow(standby, "")) // the lost one comes back behind the other
+	ok(t, primary.Start())
+	ok(t, standby.Kill())
+	ok(t, primary.Promote())
+	query(t, primary, `SELECT 1 / (count(*) - 1) FROM kept`)
+}
+
+// TestAClusterCanHaveAClockOfItsOwn: every process of the server sees a step, and
+// goes on.
+func TestAClusterCanHaveAClockOfItsOwn(t *testing.T) {
+	t.Parallel()
+	cluster, err := pgtest.NewCluster(pgtest.Dir(t), nil)
+	if errors.Is(err, pgtest.ErrNoBinaries) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	ok(t, err)
+	if err = cluster.OwnClock(); errors.Is(err, pgtest.ErrNoClock) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	ok(t, err)
+	started(t, cluster)
+	conn, err := pgx.Connect(t.Context(), cluster.URL("postgres"))
+	ok(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	for _, offset := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour, 0} {
+		ok(t, cluster.SetClock(offset))
+		var at time.Time
+		ok(t, conn.QueryRow(t.Context(), `SELECT statement_timestamp()`).Scan(&at))
+		if off := time.Until(at) - offset; off.Abs() > 10*time.Second {
+			t.Errorf("the clock is %s beside %s", off, offset)
+		}
+		for _, work := range []string{`CREATE TABLE IF NOT EXISTS kept (n int)`, `VACUUM ANALYZE`, `CHECKPOINT`} {
+			query(t, cluster, work)
+		}
+	}
+	if !cluster.Running() {
+		t.Error("the server has ended")
+	}
 }
 
 func TestADatabaseIsOnesOwnAndGoneAfterwards(t *testing.T) {

@@ -1,0 +1,187 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/passmend/passmend/core"
+)
+
+// link gives each request its own link, or the newest live one of its user.
+func (r *resolving) link(ctx context.Context, tx session) error {
+	live, err := r.liveLinks(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, portion := range portions(r.entries) {
+		args := make([]any, 0, 12*len(portion))
+		for _, e := range portion {
+			args = append(args, e.value.linkArgs(live)...)
+		}
+		var rows []linkedRow
+		err := tx.rows(ctx, &rows, `
+			WITH s (account_id, id, user_id, link_request_id, selector, seed, key_id, credential_version,
+				expires, life, state, mail) AS (
+				VALUES `+placeholders(len(portion),
+			`(?text, ?text, ?text, ?text, ?bytes, ?bytes, ?int, ?int, ?int, ?int, ?text, ?bool)`)+`)
+			UPDATE requests SET
+				link_request_id = s.link_request_id, selector = s.selector, seed = s.seed, key_id = s.key_id,
+				credential_version = s.credential_version, user_id = s.user_id, resolved_at = ?now,
+				expires_at = CASE WHEN s.expires > 0 THEN s.expires ELSE ?now + s.life END, state = s.state,
+				address_sealed = CASE WHEN s.mail THEN requests.address_sealed ELSE NULL END
+			FROM s
+			WHERE requests.account_id = s.account_id AND requests.id = s.id AND requests.state = 'pending' AND ?few
+			RETURNING requests.account_id, requests.id, requests.expires_at, requests.traceparent`, args...)
+		if err != nil {
+			return err
+		}
+		if err := linked(portion, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linkedRow is a request that has its link.
+type linkedRow struct {
+	AccountID   string `bun:"account_id"`
+	ID          string `bun:"id"`
+	ExpiresAt   int64  `bun:"expires_at"`
+	TraceParent string `bun:"traceparent"`
+}
+
+// linkArgs are the values of link's list, and set where the request stands.
+func (r *resolution) linkArgs(live map[userKey][]liveRow) []any {
+	plan := r.plan
+	r.standing = core.Standing{State: core.StateSent}
+	if plan.Mail != nil {
+		r.standing.State = core.StatePending
+	}
+	args := []any{string(r.account), string(plan.Request), string(plan.User)}
+	if again := linkAgain(live[userKey{string(r.account), string(plan.User)}], plan); again != nil {
+		r.standing.Repeated = true
+		args = append(args, again.ID, nil, nil, nil, nil, again.ExpiresAt)
+	} else {
+		l := plan.Link
+		args = append(args, nil, l.Selector[:], l.Seed[:], int64(l.Key), l.CredentialVersion, int64(0))
+	}
+	return append(args, plan.LinkLife.Microseconds(), string(r.standing.State), plan.Mail != nil)
+}
+
+// linked notes what the requests became. One that was not pending any more, under
+// a lease that held, is a fault of ours.
+func linked(entries []*entry[resolution], rows []linkedRow) error {
+	found := make(map[userKey]linkedRow, len(rows))
+	for _, row := range rows {
+		found[userKey{row.AccountID, row.ID}] = row
+	}
+	for _, e := range entries {
+		row, ok := found[userKey{string(e.value.account), string(e.value.plan.Request)}]
+		if !ok {
+			return fmt.Errorf("request %s is not pending", e.value.plan.Request)
+		}
+		e.value.expires = stamp(row.ExpiresAt)
+		e.value.traceParent = row.TraceParent
+	}
+	return nil
+}
+
+type liveRow struct {
+	AccountID string `bun:"account_id"`
+	UserID    string `bun:"user_id"`
+	ID        string `bun:"id"`
+	ExpiresAt int64  `bun:"expires_at"`
+	Age       int64  `bun:"age"`
+}
+
+// liveLinks gives each user's live links, the newest first. There are few: a plan
+// has a most.
+func (r *resolving) liveLinks(ctx context.Context, tx session) (map[userKey][]liveRow, error) {
+	live := make(map[userKey][]liveRow)
+	for _, portion := range portions(r.entries) {
+		args := make([]any, 0, 3*len(portion))
+		for _, e := range portion {
+			args = append(args, string(e.value.account), string(e.value.plan.User), e.value.plan.Link.CredentialVersion)
+		}
+		var rows []liveRow
+		err := tx.rows(ctx, &rows, `
+			WITH s (account_id, id, version) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?int)`)+`)
+			SELECT r.account_id, r.user_id, r.id, r.expires_at, ?now - r.resolved_at AS age
+			FROM s JOIN requests r ON r.account_id = s.account_id AND r.user_id = s.id AND ?few
+			WHERE r.seed IS NOT NULL AND r.credential_version = s.version
+				AND r.state IN ('pending', 'sent', 'suppressed') AND r.expires_at > ?now
+			ORDER BY r.resolved_at DESC, r.id DESC`, args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			key := userKey{row.AccountID, row.UserID}
+			live[key] = append(live[key], row)
+		}
+	}
+	return live, nil
+}
+
+// linkAgain gives the newest live link if it is the one to send again, else nil.
+func linkAgain(live []liveRow, plan core.Plan) *liveRow {
+	if len(live) == 0 {
+		return nil
+	}
+	full := plan.MaxLive > 0 && len(live) >= plan.MaxLive
+	fresh := plan.Coalesce > 0 && live[0].Age < plan.Coalesce.Microseconds()
+	if full || fresh {
+		return &live[0]
+	}
+	return nil
+}
+
+// queueMails queues the mails, or leases them to whoever resolved and goes on with
+// them at once: that is their first attempt.
+func (r *resolving) queueMails(ctx context.Context, tx session) error {
+	r.keep(func(e *entry[resolution]) bool { return e.value.plan.Mail != nil })
+	for _, portion := range portions(r.entries) {
+		args := make([]any, 0, 10*len(portion))
+		for _, e := range portion {
+			plan := e.value.plan
+			leased := plan.Mail.Lease != ""
+			var attempt int64
+			var life any
+			if leased {
+				attempt, life = 1, core.LeaseLife.Microseconds()
+			}
+			args = append(args, string(e.value.account), string(plan.Mail.ID), string(plan.Request), string(plan.User),
+				!leased, null(plan.Mail.Lease), life, attempt, e.value.notAfter().UnixMicro())
+		}
+		var clocks []int64
+		err := tx.rows(ctx, &clocks, `
+			INSERT INTO deliveries (account_id, id, request_id, user_id, kind, state, ready, lease, lease_until, attempt,
+				not_after, run_at, queued_at)
+			VALUES `+placeholders(len(portion), `(?, ?, ?, ?, 'mail', 'queued', ?, ?, ?now + ?int, ?, ?, ?now, ?now)`)+`
+			RETURNING queued_at`, args...)
+		if err != nil {
+			return err
+		}
+		for i, e := range portion {
+			e.value.leased(clocks[i])
+		}
+	}
+	return nil
+}
+
+// notAfter is when a mail with the link must have gone out.
+func (r resolution) notAfter() time.Time { return r.expires.Add(-r.plan.Mail.Margin) }
+
+// leased notes the mail that goes on at once.
+func (r *resolution) leased(clock int64) {
+	mail := r.plan.Mail
+	if mail.Lease == "" {
+		return
+	}
+	r.standing.Expires = r.expires
+	r.standing.Mail = &core.Delivery{
+		ID: mail.ID, Account: r.account, Request: r.plan.Request, User: r.plan.User, Kind: core.KindMail,
+		Attempt: 1, NotAfter: r.notAfter(), Queued: stamp(clock), Now: stamp(clock),
+		Lease: mail.Lease, TraceParent: r.traceParent,
+	}
+}

@@ -1,0 +1,11 @@
+DROP INDEX events_unrequested;
+ALTER TABLE attempts DROP COLUMN answer;
+ALTER TABLE attempts DROP COLUMN code;
+DROP INDEX deliveries_event;
+DROP INDEX deliveries_webhook;
+ALTER TABLE deliveries DROP COLUMN api_version;
+ALTER TABLE deliveries DROP COLUMN endpoint_url;
+ALTER TABLE deliveries DROP COLUMN endpoint_id;
+ALTER TABLE deliveries DROP COLUMN event_id;
+DROP TABLE webhook_endpoints;
+DROP TABLE signing_keys;

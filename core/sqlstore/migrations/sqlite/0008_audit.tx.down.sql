@@ -1,0 +1,3 @@
+ALTER TABLE holds DROP COLUMN firm;
+DROP TABLE audit_events;
+DROP TABLE audit_chains;
