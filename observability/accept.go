@@ -37,23 +37,27 @@ func (i inbox) Accept(ctx context.Context, account tenants.AccountID, request co
 	})
 	finish(create, err)
 	if err == nil {
-		i.accepted.WithLabelValues(otherAccount).Inc()
+		i.accepted.with(i.ranking.count(account)).Inc()
 	}
 	return err
 }
 
 // inDatabase runs a statement's work in a client span.
 func (t *Telemetry) inDatabase(ctx context.Context, operation, table string, do func(ctx context.Context) error) error {
-	summary := operation + " " + table
-	ctx, span := t.tracing.start(ctx, summary, trace.SpanKindClient,
-		attribute.String("db.system.name", t.database),
-		attribute.String("db.operation.name", operation),
-		attribute.String("db.collection.name", table),
-		attribute.String("db.query.summary", summary),
-	)
+	ctx, span := t.tracing.start(ctx, operation+" "+table, trace.SpanKindClient, t.statement(operation, table)...)
 	err := do(ctx)
 	finish(span, err)
 	return err
+}
+
+// statement describes a statement by what it does, never by its text or values.
+func (t *Telemetry) statement(operation, table string) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("db.system.name", t.database),
+		attribute.String("db.operation.name", operation),
+		attribute.String("db.collection.name", table),
+		attribute.String("db.query.summary", operation+" "+table),
+	}
 }
 
 // finish ends a span. Of an error only its class is told: its text may hold ids.

@@ -20,8 +20,12 @@
 //	└─ create reset                            PRODUCER, its trace parent goes into the row
 //	   └─ INSERT requests                      CLIENT
 //
-//	process reset                              CONSUMER, new root, linked to create reset
+//	process reset                              CONSUMER, new root, linked to create reset;
+//	│                                          one to resolve, then one for each attempt at the mail
+//	├─ claim deliveries                        CLIENT
+//	├─ resolve request, or render mail         INTERNAL
 //	├─ passmend.provider.v1.Provider/Send      CLIENT, its trace parent goes to the plugin
-//	│  └─ dial, tls, auth, data                the plugin's own steps, from its answer
-//	└─ UPDATE deliveries                       CLIENT
+//	│  └─ dial, tls, auth, data                the plugin's own steps, from its answer; of an
+//	│                                          event below POST, CLIENT
+//	└─ UPDATE deliveries                       CLIENT; a retry or a failover is an event of process
 package observability

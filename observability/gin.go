@@ -14,6 +14,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/passmend/passmend/core"
 )
 
 // maxUserAgent is how much of a User-Agent a span keeps (operability.md, Traces).
@@ -24,7 +26,7 @@ const maxUserAgent = 128
 // that answer. The path is never shown, only the route's template; nor is the whole
 // address of the client.
 func (t *Telemetry) HTTP(listener string) gin.HandlerFunc {
-	inflight := t.httpInflight.WithLabelValues(listeners.of(listener))
+	inflight := t.httpInflight.with(listeners.of(listener))
 	return func(c *gin.Context) {
 		began := time.Now()
 		inflight.Inc()
@@ -76,8 +78,8 @@ func (t *Telemetry) countCall(ctx context.Context, h httpCall) {
 	if 100 <= h.status && h.status <= 599 {
 		code = strconv.Itoa(h.status)
 	}
-	t.httpRequests.WithLabelValues(h.route, h.method, code).Inc()
-	observe(ctx, t.httpDuration.WithLabelValues(h.route, h.method), h.took)
+	t.httpRequests.with(h.route, h.method, code).Inc()
+	observe(ctx, t.httpDuration.with(h.route, h.method), h.took)
 }
 
 func (t *Telemetry) logCall(ctx context.Context, c *gin.Context, h httpCall) {
@@ -85,7 +87,7 @@ func (t *Telemetry) logCall(ctx context.Context, c *gin.Context, h httpCall) {
 	if h.status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	t.logger.LogAttrs(ctx, level, "http request",
+	attributes := []slog.Attr{
 		slog.String("route", h.route),
 		slog.String("method", h.method),
 		slog.Int("status", h.status),
@@ -93,7 +95,29 @@ func (t *Telemetry) logCall(ctx context.Context, c *gin.Context, h httpCall) {
 		milliseconds(h.took),
 		slog.String("request_id", requestID(c.Writer.Header())),
 		slog.String("peer", truncated(c.RemoteIP())),
-	)
+	}
+	if event := securityEvent(h); event != "" {
+		attributes = append(attributes, slog.String("event", event))
+	}
+	t.logger.LogAttrs(ctx, level, "http request", attributes...)
+}
+
+// securityEvent is what the OWASP Logging Vocabulary calls an answer; empty: nothing.
+func securityEvent(h httpCall) string {
+	switch h.status {
+	case http.StatusTooManyRequests:
+		return "excess_rate_limit_exceeded"
+	case http.StatusUnauthorized:
+		if strings.HasSuffix(h.route, "-password") {
+			return "authn_password_change_fail"
+		}
+		return "authn_login_fail"
+	case http.StatusForbidden:
+		return "authz_fail"
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return "input_validation_fail"
+	}
+	return ""
 }
 
 func requestAttributes(r *http.Request, h httpCall) []attribute.KeyValue {
@@ -156,22 +180,13 @@ func requestID(answer http.Header) string {
 	return id
 }
 
-// truncated keeps the network of an address: /24 or /48.
+// truncated keeps the network of an address; nothing of what is none.
 func truncated(ip string) string {
 	address, err := netip.ParseAddr(ip)
 	if err != nil {
 		return ""
 	}
-	address = address.Unmap().WithZone("")
-	bits := 48
-	if address.Is4() {
-		bits = 24
-	}
-	network, err := address.Prefix(bits)
-	if err != nil {
-		return ""
-	}
-	return network.String()
+	return core.Network(address)
 }
 
 // hostName is the name in a Host header, if it can be one.

@@ -16,7 +16,7 @@ const noReason = "none"
 // exitStop is the reason of an end that the host asked for.
 const exitStop = "stop"
 
-// otherAccount is the account label while accounts are not told apart.
+// otherAccount is the account label of those that are not told apart.
 const otherAccount = "_other"
 
 // enum is a closed list of label values.
@@ -39,12 +39,32 @@ var (
 	limitScopes   = enum{"ip", "tenant", "email", "recipient", "token"}
 	limitActions  = enum{"reject", "suppress"}
 	lanes         = enum{"reset", "notice", "webhook"}
+	queueStates   = enum{"ready", "later", "leased"}
 	outcomes      = enum{"ok", "retry", "permanent", "unknown", "snoozed", "fenced"}
-	commitKinds   = enum{"accept", "outcome", "turn"}
-	pluginMethods = enum{"Check", "Send"}
-	exitReasons   = enum{"exit", "start", "handshake", "timeout", "describe", "health", exitStop}
+	commitKinds   = enum{"accept", "plan", "outcome", "turn"}
+	pluginMethods = enum{"Check", "Send", "ParseEvent"}
+	exitReasons   = enum{"exit", "start", "verify", "handshake", "timeout", "describe", "health", exitStop}
 	sinks         = enum{"log", "plugin"}
-	stepNames     = enum{"dns", "dial", "tls", "greeting", "auth", "mail", "rcpt", "data", "request", "response", "pool", "quit"}
+	pluginLevels  = enum{"info", "error"}
+	linkResults   = enum{"new", "repeated"}
+	viewResults   = enum{"ok", "expired", "unknown"}
+	hashOrigins   = enum{hashAlgorithm, "argon2i", "bcrypt", "pbkdf2-sha256", "scrypt"}
+	webhookBlocks = enum{"destination"}
+	poolStates    = enum{"idle", "used", "max"}
+	pathRoles     = enum{"data", "plugins", "temp"}
+	tasks         = enum{"reap", "retain"}
+	keySlots      = enum{"token", "digest", "limit", "seal", "pepper", "cookie"}
+	canaryStages  = enum{"accepted", "delivered", "opened", "redeemed"}
+	stepNames     = enum{"dns", "dial", "tls", "greeting", "auth", "mail", "rcpt", "data", "request", "response", "pool", "quit", "wait"}
+	templates     = enum{core.MailReset, core.MailInvite, core.MailChanged}
+
+	fulfilmentResults = enum{"ok", "unknown", "expired", "password", "busy"}
+	endpointStates    = enum{"enabled", "failing", "disabled"}
+	// cageLayers are those of the plugin host's LayerNames.
+	cageLayers = enum{
+		"sealed_binary", "parent_death", "no_new_privs", "capabilities", "rlimits", "seccomp",
+		"landlock_files", "landlock_ports", "landlock_scope", "landlock_unix", "landlock_udp",
+	}
 
 	requestStates = enum{
 		string(core.StatePending), string(core.StateSent), string(core.StateSuppressed), string(core.StateFailed),
@@ -54,8 +74,11 @@ var (
 		noReason, string(core.ReasonUnknownUser), string(core.ReasonAddressTooLong), string(core.ReasonRecipientRefused),
 		string(core.ReasonContentRefused), string(core.ReasonMisconfigured), string(core.ReasonNoProvider),
 		string(core.ReasonQuarantined), string(core.ReasonRecipientLimit), string(core.ReasonRecipientAll),
+		string(core.ReasonSuppressed),
 	}
-	results = enum{
+	eventKinds   = enum{string(sdk.Delivered), string(sdk.Bounced), string(sdk.Deferred), string(sdk.Complained)}
+	eventResults = enum{"recorded", "repeated", "unknown"}
+	results      = enum{
 		string(sdk.Accepted), string(sdk.AcceptedUnknown), string(sdk.RecipientRefused), string(sdk.ContentRefused),
 		string(sdk.Misconfigured), string(sdk.AuthenticationFailed), string(sdk.RateLimited), string(sdk.QuotaExhausted),
 		string(sdk.Temporary), string(sdk.Unknown),
@@ -82,7 +105,7 @@ func laneOf(kind core.Kind) string {
 type names struct {
 	limit int
 	mu    sync.RWMutex
-	known map[string]string // name to version
+	known map[string]string // name to version, empty until it is known
 }
 
 func newNames(limit int) *names { return &names{limit: limit, known: map[string]string{}} }
@@ -97,7 +120,9 @@ func (n *names) learn(name, version string) string {
 	if _, ok := n.known[name]; !ok && len(n.known) >= n.limit {
 		return other
 	}
-	n.known[name] = version
+	if version != "" || n.known[name] == "" {
+		n.known[name] = version
+	}
 	return name
 }
 

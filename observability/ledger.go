@@ -22,8 +22,8 @@ func (l ledger) Resolve(ctx context.Context, account tenants.AccountID, lease co
 		standing, err = l.Ledger.Resolve(ctx, account, lease, plan)
 		return err
 	})
-	if err == nil && standing.State != core.StatePending {
-		l.t.ended(standing.State, standing.Reason)
+	if err == nil {
+		l.t.resolved(account, standing)
 	}
 	switch standing.Reason {
 	case core.ReasonRecipientLimit, core.ReasonRecipientAll:
@@ -36,12 +36,15 @@ func (l ledger) Settle(ctx context.Context, account tenants.AccountID, lease cor
 	err := l.t.inDatabase(ctx, "UPDATE", "deliveries", func(ctx context.Context) error {
 		return l.Ledger.Settle(ctx, account, lease, settlement)
 	})
+	if err == nil {
+		tellSettlement(ctx, settlement)
+	}
 	if err == nil && settlement.Event != nil && settlement.Event.Name == core.EventFailedOver && settlement.Attempt != nil {
-		l.t.failovers.WithLabelValues(results.of(settlement.Attempt.Outcome)).Inc()
+		l.t.failovers.with(results.of(settlement.Attempt.Outcome)).Inc()
 	}
 	if under := attemptOf(ctx); err == nil && under != nil && under.endsRequest() {
 		if state, ok := requestState(settlement.State); ok {
-			l.t.ended(state, settlement.Reason)
+			l.t.ended(account, state, settlement.Reason)
 		}
 	}
 	return err
@@ -63,12 +66,27 @@ func requestState(state core.DeliveryState) (core.RequestState, bool) {
 	}
 }
 
-func (m *Metrics) ended(state core.RequestState, reason core.Reason) {
+// resolved counts what resolving a request came to. One that is held back for its
+// address alone has a link all the same, for its event.
+func (m *Metrics) resolved(account tenants.AccountID, standing core.Standing) {
+	if standing.State != core.StatePending {
+		m.ended(account, standing.State, standing.Reason)
+	}
+	switch {
+	case standing.State == core.StateSuppressed && standing.Reason != core.ReasonSuppressed:
+	case standing.Repeated:
+		m.linksIssued.with("repeated").Inc()
+	default:
+		m.linksIssued.with("new").Inc()
+	}
+}
+
+func (m *Metrics) ended(account tenants.AccountID, state core.RequestState, reason core.Reason) {
 	why := noReason
 	if reason != "" {
 		why = reasons.of(string(reason))
 	}
-	m.terminal.WithLabelValues(requestStates.of(string(state)), why, otherAccount).Inc()
+	m.terminal.with(requestStates.of(string(state)), why, m.ranking.of(account)).Inc()
 }
 
 // Redemptions traces and counts links that are spent.
@@ -85,7 +103,7 @@ func (r redemptions) Redeem(ctx context.Context, account tenants.AccountID, rede
 		return err
 	})
 	if err == nil {
-		r.t.ended(core.StateRedeemed, "")
+		r.t.ended(account, core.StateRedeemed, "")
 	}
 	return user, err
 }

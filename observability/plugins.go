@@ -28,37 +28,56 @@ type plugins struct {
 }
 
 func (p plugins) Send(ctx context.Context, plugin string, request sdk.SendRequest) (sdk.Receipt, error) {
-	label, version := p.t.plugins.of(plugin)
 	ctx, span := p.t.tracing.start(ctx, sendMethod, trace.SpanKindClient,
 		attribute.String("rpc.system.name", "grpc"),
 		attribute.String("rpc.method", sendMethod),
-		attribute.String("passmend.plugin.name", label),
-		attribute.String("passmend.plugin.version", version),
 	)
 	if parent := TraceParent(ctx); parent != "" {
 		request.TraceParent = parent
+	}
+	reached := new(process)
+	if span.IsRecording() {
+		ctx = context.WithValue(ctx, processKey{}, reached)
 	}
 	began := time.Now()
 	receipt, err := p.next.Send(ctx, plugin, request)
 	took := time.Since(began)
 
-	result, steps := string(receipt.Outcome), receipt.Steps
+	result, steps, code := string(receipt.Outcome), receipt.Steps, receipt.Code
 	if err != nil {
 		failure := sdk.FailureOf(err)
-		result, steps = string(failure.Kind), failure.Steps
+		result, steps, code = string(failure.Kind), failure.Steps, failure.Code
 	}
 	result = results.of(result)
-	p.t.showSteps(ctx, began, took, steps)
+	// Only now: a plugin that was waited for has become known meanwhile.
+	label, version := p.t.plugins.of(plugin)
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("passmend.plugin.name", label), attribute.String("passmend.plugin.version", version))
+		p.t.showInside(ctx, request.Event, call{began: began, took: took, steps: steps, code: code, pid: int(reached.pid.Load())})
+	}
 	endCall(span, result, err == nil)
-	p.t.deliveryAttempts.WithLabelValues(label, result, otherAccount).Inc()
-	observe(ctx, p.t.deliveryDuration.WithLabelValues(label), took)
+	p.t.deliveryAttempts.with(label, result, p.t.ranking.of(accountOf(ctx))).Inc()
+	observe(ctx, p.t.deliveryDuration.with(label), took)
 	if under := attemptOf(ctx); under != nil {
+		if under.kind == core.KindWebhook {
+			p.t.countWebhook(ctx, result, took)
+		}
 		under.sent(label, result)
 		if since, ok := under.sinceAccept(); ok && err == nil {
-			observe(ctx, p.t.acceptToAck.WithLabelValues(label), since)
+			observe(ctx, p.t.acceptToAck.with(label), since)
 		}
 	}
 	return receipt, err
+}
+
+// countWebhook counts an attempt to post an event. The plugin that posts calls a
+// destination that it may not reach misconfigured, and nothing else.
+func (t *Telemetry) countWebhook(ctx context.Context, result string, took time.Duration) {
+	t.webhookAttempts.with(result).Inc()
+	observe(ctx, t.webhookDuration.with(result), took)
+	if result == string(sdk.Misconfigured) {
+		t.webhookBlocked.with("destination").Inc()
+	}
 }
 
 // endCall tells the outcome in our words and, where it is certain, in gRPC's: only
@@ -76,19 +95,4 @@ func endCall(span trace.Span, result string, ok bool) {
 		span.SetStatus(codes.Error, "")
 	}
 	span.End()
-}
-
-// showSteps writes the plugin's steps as spans below the call. Their clock starts
-// when the plugin is entered, a little after ours; what would stick out of the call
-// is cut, and a name that is not on the list is "other".
-func (t *Telemetry) showSteps(ctx context.Context, began time.Time, took time.Duration, steps []sdk.Step) {
-	if !trace.SpanFromContext(ctx).IsRecording() {
-		return
-	}
-	for _, step := range steps[:min(len(steps), maxSteps)] {
-		from := min(max(step.Start, 0), took)
-		length := min(max(step.Duration, 0), took-from)
-		_, span := t.tracing.tracer.Start(ctx, stepNames.of(step.Name), trace.WithTimestamp(began.Add(from)))
-		span.End(trace.WithTimestamp(began.Add(from + length)))
-	}
 }

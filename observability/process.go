@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/passmend/passmend/core"
+	"github.com/passmend/passmend/tenants"
 )
 
 // Process runs the work of one delivery in a trace of its own, linked to the
@@ -21,23 +22,35 @@ func (t *Telemetry) Process(ctx context.Context, delivery core.Delivery, work fu
 	began := time.Now()
 	lane := laneOf(delivery.Kind)
 	from, _ := parseTraceParent(delivery.TraceParent)
-	ctx, span := t.tracing.startRoot(ctx, "process "+lane, trace.SpanKindConsumer, from)
+	claim, claimed := t.claims.take(delivery.Lease)
+	since := began
+	if claimed {
+		since = claim.began
+	}
+	ctx, span := t.tracing.startRoot(ctx, "process "+lane, trace.SpanKindConsumer, from, trace.WithTimestamp(since),
+		trace.WithAttributes(attribute.Int(attemptNumber, delivery.Attempt)))
+	if claimed {
+		t.tracing.past(ctx, "claim deliveries", claim.began, claim.took, t.statement("UPDATE", "deliveries")...)
+	}
 	if span.IsRecording() {
 		span.SetAttributes(deliveryAttributes(delivery, lane)...)
 	}
-	under := &attempt{kind: delivery.Kind, request: delivery.Request}
+	under := &attempt{kind: delivery.Kind, request: delivery.Request, account: delivery.Account, number: delivery.Attempt}
 	ctx = context.WithValue(ctx, attemptKey{}, under)
 	if waited := delivery.Now.Sub(delivery.Queued); delivery.Attempt == 1 && !delivery.Queued.IsZero() && waited >= 0 {
-		observe(ctx, t.queueWait.WithLabelValues(lane), waited)
+		observe(ctx, t.queueWait.with(lane), waited)
 	}
 	outcome := "unknown" // what a panic leaves
 	defer func() {
 		endProcess(span, outcome)
-		t.jobs.WithLabelValues(lane, outcome).Inc()
+		t.jobs.with(lane, outcome).Inc()
 		t.logAttempt(ctx, delivery, under, outcome, time.Since(began))
 	}()
 	outcome = outcomes.of(work(ctx))
 }
+
+// attemptNumber is there when a span begins, for the sampler.
+const attemptNumber = "passmend.attempt"
 
 func deliveryAttributes(delivery core.Delivery, lane string) []attribute.KeyValue {
 	return []attribute.KeyValue{
@@ -48,7 +61,6 @@ func deliveryAttributes(delivery core.Delivery, lane string) []attribute.KeyValu
 		attribute.String("messaging.message.id", string(delivery.Request)),
 		attribute.String("passmend.delivery.kind", string(delivery.Kind)),
 		attribute.String("passmend.lane", lane),
-		attribute.Int("passmend.attempt", delivery.Attempt),
 		attribute.String("passmend.tenant.id", string(delivery.Account)),
 	}
 }
@@ -87,6 +99,8 @@ func (t *Telemetry) logAttempt(ctx context.Context, delivery core.Delivery, unde
 type attempt struct {
 	kind    core.Kind
 	request core.RequestID
+	account tenants.AccountID
+	number  int // 1 is the first
 
 	mu             sync.Mutex
 	plugin, result string // of the last message handed over
@@ -98,6 +112,14 @@ type attemptKey struct{}
 func attemptOf(ctx context.Context) *attempt {
 	under, _ := ctx.Value(attemptKey{}).(*attempt)
 	return under
+}
+
+// accountOf gives the account of ctx's attempt; empty without one.
+func accountOf(ctx context.Context) tenants.AccountID {
+	if under := attemptOf(ctx); under != nil {
+		return under.account
+	}
+	return ""
 }
 
 func (a *attempt) sent(plugin, result string) {

@@ -32,8 +32,9 @@ var rules = []rule{
 	// password hashes
 	{regexp.MustCompile(`\$argon2[a-z]*\$[^\s"']*`), whole},
 	{regexp.MustCompile(`\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]*`), whole},
-	// the path of a hosted link; route templates go on with "{" or ":" and are kept
-	{regexp.MustCompile(`/r/[A-Za-z0-9_.~%-]+`), func(string) (string, bool) { return "/r/" + redacted, true }},
+	// the path of a hosted link; route templates go on with "{" or ":" and are kept, as
+	// is the page that says that it is done
+	{regexp.MustCompile(`/r/[A-Za-z0-9_.~%-]+`), func(m string) (string, bool) { return "/r/" + redacted, m != "/r/done" }},
 	// reset tokens: a run of exactly 43 that begins with version byte 1
 	{regexp.MustCompile(`[A-Za-z0-9_-]{43,}`), func(m string) (string, bool) { return redacted, looksLikeToken(m) }},
 	// addresses, also percent-encoded

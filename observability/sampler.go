@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -33,11 +34,11 @@ func (c *TracingConfig) sampler() (sdktrace.Sampler, error) {
 	case "traceidratio":
 		return sdktrace.TraceIDRatioBased(ratio), nil
 	case "parentbased_always_on":
-		return originBased(sdktrace.AlwaysSample()), nil
+		return originBased(sdktrace.AlwaysSample(), true), nil
 	case "parentbased_always_off":
-		return originBased(sdktrace.NeverSample()), nil
+		return originBased(sdktrace.NeverSample(), false), nil
 	case "parentbased_traceidratio":
-		return originBased(sdktrace.TraceIDRatioBased(ratio)), nil
+		return originBased(sdktrace.TraceIDRatioBased(ratio), ratio > 0), nil
 	default:
 		return nil, fmt.Errorf("%s is %q, must be one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio", name, kind)
 	}
@@ -45,21 +46,35 @@ func (c *TracingConfig) sampler() (sdktrace.Sampler, error) {
 
 // originSampler carries the decision about a request over to its deliveries: they
 // are traces of their own, and a chain of which one in twenty links survives
-// at random tells nothing.
-type originSampler struct{ sdktrace.Sampler }
+// at random tells nothing. A delivery that has failed before is kept whatever was
+// decided: who samples at the head knows no more of errors than that.
+type originSampler struct {
+	sdktrace.Sampler
+	keepFailed bool
+}
 
-func originBased(root sdktrace.Sampler) sdktrace.Sampler {
-	return originSampler{sdktrace.ParentBased(root)}
+func originBased(root sdktrace.Sampler, keepFailed bool) sdktrace.Sampler {
+	return originSampler{sdktrace.ParentBased(root), keepFailed}
 }
 
 // ShouldSample follows the link of a consumer, whose origin is our own row. A
 // server's link is the caller's word and decides nothing.
 func (s originSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
 	if p.Kind == trace.SpanKindConsumer && len(p.Links) > 0 {
-		if p.Links[0].SpanContext.IsSampled() {
+		if p.Links[0].SpanContext.IsSampled() || s.keepFailed && again(p.Attributes) {
 			return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample}
 		}
 		return sdktrace.SamplingResult{Decision: sdktrace.Drop}
 	}
 	return s.Sampler.ShouldSample(p)
+}
+
+// again says whether these are of a second attempt or a later one.
+func again(attributes []attribute.KeyValue) bool {
+	for _, a := range attributes {
+		if a.Key == attemptNumber {
+			return a.Value.AsInt64() > 1
+		}
+	}
+	return false
 }

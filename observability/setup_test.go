@@ -139,13 +139,26 @@ func (f *fakeInbox) Accept(_ context.Context, _ tenants.AccountID, request core.
 	return f.err
 }
 
+type fakeReports struct {
+	fresh bool
+	err   error
+}
+
+func (f *fakeReports) Report(context.Context, tenants.AccountID, core.Report) (bool, error) {
+	return f.fresh, f.err
+}
+
 type fakePlugins struct {
 	got     sdk.SendRequest
+	began   func(ctx context.Context) // nil: nothing happens then
 	receipt sdk.Receipt
 	err     error
 }
 
-func (f *fakePlugins) Send(_ context.Context, _ string, request sdk.SendRequest) (sdk.Receipt, error) {
+func (f *fakePlugins) Send(ctx context.Context, _ string, request sdk.SendRequest) (sdk.Receipt, error) {
+	if f.began != nil {
+		f.began(ctx)
+	}
 	f.got = request
 	return f.receipt, f.err
 }
@@ -167,6 +180,22 @@ func (f fakeLedger) Settle(context.Context, tenants.AccountID, core.Lease, core.
 type fakeRedemptions struct{ err error }
 
 func (f fakeRedemptions) Redeem(context.Context, tenants.AccountID, core.Redemption) (core.User, error) {
+	return core.User{ID: "u"}, f.err
+}
+
+type fakeQueue struct {
+	Queue
+	claim core.Claim
+}
+
+func (f fakeQueue) Claim(context.Context, core.ClaimAsk) (core.Claim, error) { return f.claim, nil }
+
+type fakeRedeemer struct {
+	Redeemer
+	err error
+}
+
+func (f fakeRedeemer) Redeem(context.Context, tenants.Account, core.UserRef, tenants.Secret, tenants.Secret) (core.User, error) {
 	return core.User{ID: "u"}, f.err
 }
 

@@ -22,6 +22,8 @@ type Config struct {
 	// Database is the engine behind the store, for spans: sqlite or postgresql;
 	// empty: sqlite.
 	Database string
+	// Accounts says which accounts metrics tell apart; empty: AccountsTop.
+	Accounts AccountLabel
 	// SpanExporter and Getenv are those of TracingConfig.
 	SpanExporter sdktrace.SpanExporter
 	Getenv       func(name string) string
@@ -46,6 +48,7 @@ type Telemetry struct {
 	level    *slog.LevelVar
 	logger   *slog.Logger
 	database string
+	claims   claims
 }
 
 // New sets everything up. Only the sending of spans runs in the background;
@@ -54,16 +57,19 @@ func New(ctx context.Context, c Config) (*Telemetry, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	t := &Telemetry{Metrics: NewMetrics(c.Version, c.Commit), level: new(slog.LevelVar), database: c.Database}
+	metrics, err := NewMetrics(MetricsConfig{Version: c.Version, Commit: c.Commit, Accounts: c.Accounts})
+	if err != nil {
+		return nil, err
+	}
+	t := &Telemetry{Metrics: metrics, level: new(slog.LevelVar), database: c.Database}
 	t.level.Set(c.LogLevel)
-	var err error
 	t.logger, err = NewLogger(LoggerConfig{Writer: c.LogOutput, Level: t.level, Format: c.LogFormat, Redacted: t.Redacted("log")})
 	if err != nil {
 		return nil, err
 	}
 	t.tracing, err = NewTracing(ctx, TracingConfig{
 		ServiceVersion: c.Version, Exporter: c.SpanExporter, Getenv: c.Getenv,
-		Dropped: func(n int) { t.spansDropped.Add(float64(n)) },
+		Dropped: func(n int) { t.spansDropped.with().Add(float64(n)) },
 	})
 	if err != nil {
 		return nil, err

@@ -168,6 +168,44 @@ func TestOneRequestIsOneLinkedChain(t *testing.T) {
 	}
 }
 
+// An event is posted by the plugin: its request is a span of the plugin's process.
+func TestAnEventsRequestIsShown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.PluginStarted("webhook", "1.0.0")
+	delivery := core.Delivery{Account: testAccount, Request: testRequest, Kind: core.KindWebhook, Attempt: 3}
+	plugin := &fakePlugins{
+		err:   &sdk.Failure{Kind: sdk.Temporary, Code: "503", Answer: hostileAddress, Steps: []sdk.Step{{Name: "wait", Duration: time.Nanosecond}}},
+		began: func(ctx context.Context) { b.Reached(ctx, 4711) },
+	}
+	b.Process(t.Context(), delivery, func(ctx context.Context) string {
+		_, _ = b.Plugins(plugin).Send(ctx, "webhook", sdk.SendRequest{Event: &sdk.Event{URL: "https://user:pw@hooks.example:8443/" + hostileToken}})
+		_ = b.Ledger(fakeLedger{}).Settle(ctx, testAccount, delivery.LeaseOf(), core.Settlement{
+			State: core.DeliveryQueued, Delay: time.Second, Attempt: &core.Attempt{Outcome: string(sdk.Temporary)},
+		})
+		return "retry"
+	})
+	spans := b.finished(t)
+	post, wait := spans["POST"], spans["wait"]
+	if post.Parent.SpanID() != spans[sendMethod].SpanContext.SpanID() || wait.Parent.SpanID() != post.SpanContext.SpanID() || post.SpanKind != trace.SpanKindClient {
+		t.Error("the request is not below the call, or its steps are not below it")
+	}
+	if diff := cmp.Diff(map[string]string{
+		"http.request.method": "POST", "server.address": "hooks.example", "http.response.status_code": "503", "error.type": "503", "http.request.resend_count": "2",
+	}, attributes(post)); diff != "" {
+		t.Errorf("attributes (-want +got):\n%s", diff)
+	}
+	if got := attributes(wait)["passmend.plugin.pid"]; got != "4711" {
+		t.Errorf("the step's process is %q", got)
+	}
+	if events := spans["process webhook"].Events; len(events) != 1 || events[0].Name != "retry" {
+		t.Errorf("events: %v", events)
+	}
+	if text := fmt.Sprint(b.spans.GetSpans()); strings.Contains(text, hostileToken) || strings.Contains(text, "user:pw") || strings.Contains(text, hostileAddress) {
+		t.Error("the endpoint's path, password or answer is in a span")
+	}
+}
+
 func parentOf(span tracetest.SpanStub) string {
 	return TraceParent(trace.ContextWithSpanContext(context.Background(), span.SpanContext))
 }
@@ -304,24 +342,31 @@ func TestWhatHappenedIsCounted(t *testing.T) {
 	b.BreakerState("relay", 2)
 	_, _ = b.Redemptions(fakeRedemptions{}).Redeem(t.Context(), testAccount, core.Redemption{})
 	_, _ = b.Redemptions(fakeRedemptions{core.ErrExpiredLink}).Redeem(t.Context(), testAccount, core.Redemption{})
-	b.Hashed("verify", 0, 30*time.Millisecond)
-	b.Hashed("rejected", time.Second, 0)
+	for _, f := range []fakeReports{{fresh: true}, {}, {err: core.ErrNotFound}, {err: errHostile}} {
+		_, _ = b.Reports(&f).Report(t.Context(), testAccount, core.Report{ProviderEvent: core.ProviderEvent{Kind: "bounced"}})
+	}
+	b.Hashed(t.Context(), "verify", 0, 30*time.Millisecond)
+	b.Hashed(t.Context(), "rejected", time.Second, 0)
 	wantSeries(t, b.scrape(t, "text/plain"),
 		`passmend_http_requests_total{code="202",method="POST",route="/v1/accounts/{account}/passwords"} 1`,
 		`passmend_http_requests_total{code="503",method="POST",route="/v1/accounts/{account}/passwords"} 1`,
 		`passmend_http_requests_total{code="404",method="GET",route="other"} 1`,
 		`passmend_http_requests_total{code="500",method="GET",route="/broken"} 1`,
 		`passmend_http_inflight_requests{listener="public"} 0`,
-		`passmend_requests_accepted_total{account="_other"} 1`,
-		`passmend_requests_terminal_total{account="_other",reason="none",state="sent"} 2`,
-		`passmend_requests_terminal_total{account="_other",reason="unknown_user",state="suppressed"} 1`,
-		`passmend_requests_terminal_total{account="_other",reason="recipient_limit",state="suppressed"} 1`,
+		`passmend_requests_accepted_total{account="`+string(testAccount)+`"} 1`,
+		`passmend_requests_terminal_total{account="`+string(testAccount)+`",reason="none",state="sent"} 2`,
+		`passmend_requests_terminal_total{account="`+string(testAccount)+`",reason="unknown_user",state="suppressed"} 1`,
+		`passmend_requests_terminal_total{account="`+string(testAccount)+`",reason="recipient_limit",state="suppressed"} 1`,
 		`passmend_rate_limited_total{action="suppress",scope="recipient"} 1`,
 		`passmend_delivery_failovers_total{result="misconfigured"} 1`,
 		`passmend_plugin_breaker_state{plugin="relay"} 2`,
-		`passmend_requests_terminal_total{account="_other",reason="none",state="redeemed"} 1`,
+		`passmend_provider_events_total{kind="bounced",result="recorded"} 1`,
+		`passmend_provider_events_total{kind="bounced",result="repeated"} 1`,
+		`passmend_provider_events_total{kind="bounced",result="unknown"} 1`,
+		`passmend_provider_events_total{kind="complained",result="recorded"} 0`,
+		`passmend_requests_terminal_total{account="`+string(testAccount)+`",reason="none",state="redeemed"} 1`,
 		`passmend_jobs_total{lane="reset",outcome="ok"} 1`,
-		`passmend_delivery_attempts_total{account="_other",provider="smtp",result="accepted"} 1`,
+		`passmend_delivery_attempts_total{account="`+string(testAccount)+`",provider="smtp",result="accepted"} 1`,
 		`passmend_accept_to_ack_seconds_count{provider="smtp"} 1`,
 		`passmend_queue_wait_seconds_count{lane="reset"} 1`,
 		`passmend_hash_duration_seconds_count{algorithm="argon2id"} 1`,
@@ -337,6 +382,9 @@ func TestDecoratorsGiveBackWhatThePortGave(t *testing.T) {
 	}
 	if user, err := b.Redemptions(fakeRedemptions{}).Redeem(t.Context(), testAccount, core.Redemption{}); user.ID != "u" || err != nil {
 		t.Errorf("redemptions: %v, %v", user.ID, err)
+	}
+	if fresh, err := b.Reports(&fakeReports{fresh: true, err: errHostile}).Report(t.Context(), testAccount, core.Report{}); !fresh || !errors.Is(err, errHostile) {
+		t.Errorf("reports: %t, %v", fresh, err)
 	}
 	if matches, err := b.Passwords(fakePasswords{}).Verify(t.Context(), testAccount, "u", nil, tenants.Secret{}); !matches || err != nil {
 		t.Errorf("passwords: %v, %v", matches, err)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -28,12 +27,13 @@ const (
 
 // TracingConfig says where spans go. Besides it the standard OTEL_* variables
 // count: OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER (otlp or none),
-// OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT and its companions, OTEL_TRACES_SAMPLER(_ARG),
-// OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES.
+// OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT, _PROTOCOL (grpc or http/protobuf) and their
+// companions, OTEL_TRACES_SAMPLER(_ARG), OTEL_BSP_SCHEDULE_DELAY, OTEL_SERVICE_NAME,
+// OTEL_RESOURCE_ATTRIBUTES.
 type TracingConfig struct {
 	ServiceVersion string
-	// Exporter takes the spans; nil: OTLP over gRPC when the environment names an
-	// endpoint, else nothing is traced.
+	// Exporter takes the spans; nil: OTLP when the environment names an endpoint, else
+	// nothing is traced.
 	Exporter sdktrace.SpanExporter
 	// Dropped is told of spans that were lost; nil: nobody is told.
 	Dropped func(n int)
@@ -53,27 +53,10 @@ func (c *TracingConfig) validate() error {
 	default:
 		return fmt.Errorf("OTEL_TRACES_EXPORTER is %q, must be otlp or none", exporter)
 	}
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
-		if protocol := c.env(name); protocol != "" && protocol != "grpc" {
-			return fmt.Errorf("%s is %q, must be grpc", name, protocol)
-		}
-	}
-	return nil
+	return c.validateOTLP()
 }
 
 func (c *TracingConfig) env(name string) string { return strings.TrimSpace(c.Getenv(name)) }
-
-// exports says whether the environment wants spans sent over OTLP.
-func (c *TracingConfig) exports() bool {
-	switch {
-	case strings.EqualFold(c.env("OTEL_SDK_DISABLED"), "true"):
-		return false
-	case c.env("OTEL_TRACES_EXPORTER") != "":
-		return c.env("OTEL_TRACES_EXPORTER") == "otlp"
-	default:
-		return c.env("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || c.env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
-	}
-}
 
 // Tracing makes spans and sends them on in the background.
 type Tracing struct {
@@ -96,13 +79,14 @@ func NewTracing(ctx context.Context, c TracingConfig) (*Tracing, error) {
 		if !c.exports() {
 			return &Tracing{}, nil
 		}
-		if c.Exporter, err = otlptracegrpc.New(ctx); err != nil {
-			return nil, fmt.Errorf("tracing: OTLP exporter: %w", err)
+		if c.Exporter, err = c.exporter(ctx); err != nil {
+			return nil, fmt.Errorf("tracing: %w", err)
 		}
 	}
 	about, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", namespace), attribute.String("service.version", c.ServiceVersion)),
 		resource.WithTelemetrySDK(),
+		resource.WithProcessPID(),
 		resource.WithFromEnv(), // last, so that it wins
 	)
 	if err != nil {
@@ -142,15 +126,27 @@ func (t *Tracing) start(ctx context.Context, name string, kind trace.SpanKind, a
 }
 
 // startRoot opens a span of a new trace, linked to where the work came from.
-func (t *Tracing) startRoot(ctx context.Context, name string, kind trace.SpanKind, from trace.SpanContext) (context.Context, trace.Span) {
+func (t *Tracing) startRoot(
+	ctx context.Context, name string, kind trace.SpanKind, from trace.SpanContext, options ...trace.SpanStartOption,
+) (context.Context, trace.Span) {
 	if t.provider == nil {
 		return ctx, noop.Span{}
 	}
-	options := []trace.SpanStartOption{trace.WithNewRoot(), trace.WithSpanKind(kind)}
+	options = append(options, trace.WithNewRoot(), trace.WithSpanKind(kind))
 	if from.IsValid() {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: from}))
 	}
 	return t.tracer.Start(ctx, name, options...)
+}
+
+// past records, below the span of ctx, what was over before anybody knew that it
+// belonged there.
+func (t *Tracing) past(ctx context.Context, name string, began time.Time, took time.Duration, attributes ...attribute.KeyValue) {
+	if t.provider == nil {
+		return
+	}
+	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(began), trace.WithAttributes(attributes...))
+	span.End(trace.WithTimestamp(began.Add(took)))
 }
 
 // TraceParent gives the W3C trace parent (Trace Context, section 3.2) of the span

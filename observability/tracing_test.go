@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -152,13 +153,38 @@ func TestBadTracingVariablesAreRefusedByName(t *testing.T) {
 	for variable, env := range map[string]map[string]string{
 		"OTEL_TRACES_EXPORTER":               {"OTEL_TRACES_EXPORTER": "console"},
 		"OTEL_EXPORTER_OTLP_PROTOCOL":        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
-		"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"},
+		"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http"},
+		"OTEL_EXPORTER_OTLP_ENDPOINT":        {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"},
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "unix:///run/collector"},
 		"OTEL_TRACES_SAMPLER":                {"OTEL_TRACES_SAMPLER": "sometimes"},
 		"OTEL_TRACES_SAMPLER_ARG":            {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "NaN"},
 	} {
 		_, err := NewTracing(t.Context(), TracingConfig{Getenv: func(name string) string { return env[name] }})
 		if err == nil || !strings.Contains(err.Error(), variable+" is ") || !strings.Contains(err.Error(), "must be") {
 			t.Errorf("%v: %v", env, err)
+		}
+	}
+}
+
+func TestWhatHasFailedBeforeIsKept(t *testing.T) {
+	t.Parallel()
+	for sampler, keeps := range map[string]bool{"": true, "parentbased_always_off": false, "always_off": false} {
+		config := TracingConfig{Getenv: func(name string) string {
+			return map[string]string{"OTEL_TRACES_SAMPLER": sampler}[name]
+		}}
+		chosen, err := config.sampler()
+		if err != nil {
+			t.Fatal(err)
+		}
+		provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(chosen))
+		tracing := &Tracing{tracer: provider.Tracer("test"), provider: provider}
+		unsampled := sampledOrigin(t).WithTraceFlags(0)
+		for attempt, want := range map[int]bool{1: false, 2: keeps, 7: keeps} {
+			_, span := tracing.startRoot(t.Context(), "process", trace.SpanKindConsumer, unsampled,
+				trace.WithAttributes(attribute.Int(attemptNumber, attempt)))
+			if got := span.SpanContext().IsSampled(); got != want {
+				t.Errorf("%q, attempt %d: sampled %t", sampler, attempt, got)
+			}
 		}
 	}
 }
