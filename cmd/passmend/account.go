@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,8 +19,8 @@ import (
 )
 
 func accountCommand() *cobra.Command {
-	return group("account", "Create, change and show accounts",
-		accountCreateCommand(), accountUpdateCommand(), accountListCommand(), accountShowCommand())
+	return group("account", "Create, change, show and delete accounts",
+		accountCreateCommand(), accountUpdateCommand(), accountListCommand(), accountShowCommand(), accountDeleteCommand(), accountHostCommand())
 }
 
 // attribute ties a flag of the account commands to a field.
@@ -53,6 +54,7 @@ var attributes = []attribute{
 	{"link-template", "where links lead instead of our page, as https://app.example/reset?token={token}", text(func(a *tenants.Account) *string { return &a.LinkTemplate })},
 	{"password-minimum", "shortest new password, 6 to 64 characters", setPasswordMinimum},
 	{"providers", "names of providers in order, comma-separated; empty: the platform's", func(a *tenants.Account, v string) error { a.Providers = splitList(v); return nil }},
+	{"metadata", "a JSON object of at most 16 KiB, 64 keys and 4 levels; {} for none", setMetadata},
 	{"product-name", "what people know the product by, 0 to 100 characters", text(func(a *tenants.Account) *string { return &a.Branding.ProductName })},
 	{"accent", "colour of buttons as #rrggbb, dark enough for white text", func(a *tenants.Account, v string) error { a.Branding.Accent = strings.ToLower(v); return nil }},
 	{"support-address", "address shown for help", text(func(a *tenants.Account) *string { return &a.Branding.SupportAddress })},
@@ -71,6 +73,15 @@ func setLinkLife(a *tenants.Account, value string) error {
 	}
 	a.LinkLife = life
 	return nil
+}
+
+func setMetadata(a *tenants.Account, value string) (err error) {
+	a.Metadata, err = core.ParseMetadata([]byte(value))
+	var flaw *core.FieldError
+	if errors.As(err, &flaw) {
+		return errors.New(flaw.Text) // the value may be long, and is not repeated
+	}
+	return err
 }
 
 func setPasswordMinimum(a *tenants.Account, value string) (err error) {
@@ -269,27 +280,34 @@ func accountShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return printJSON(cmd.OutOrStdout(), accountView(a))
+		view := accountView(a)
+		if view.Hosts, err = d.hosts(ctx, a.ID); err != nil {
+			return err
+		}
+		return printJSON(cmd.OutOrStdout(), view)
 	})
 }
 
 // shownAccount is an account in the names of the wire.
 type shownAccount struct {
-	ID              string        `json:"id"`
-	Name            string        `json:"name"`
-	Slug            string        `json:"slug"`
-	Protected       bool          `json:"protected"`
-	Status          string        `json:"status"`
-	APIVersion      string        `json:"apiVersion"`
-	DeliverDefault  bool          `json:"deliverDefault"`
-	DeliverPolicy   string        `json:"deliverPolicy"`
-	LinkLife        int           `json:"linkLife"`
-	LinkTemplate    string        `json:"linkTemplate,omitempty"`
-	PasswordMinimum int           `json:"passwordMinimum"`
-	Providers       []string      `json:"providers"`
-	Branding        shownBranding `json:"branding"`
-	Created         time.Time     `json:"created"`
-	Updated         time.Time     `json:"updated"`
+	ID              string          `json:"id"`
+	Name            string          `json:"name"`
+	Slug            string          `json:"slug"`
+	Protected       bool            `json:"protected"`
+	Status          string          `json:"status"`
+	APIVersion      string          `json:"apiVersion"`
+	DeliverDefault  bool            `json:"deliverDefault"`
+	DeliverPolicy   string          `json:"deliverPolicy"`
+	LinkLife        int             `json:"linkLife"`
+	LinkTemplate    string          `json:"linkTemplate,omitempty"`
+	PasswordMinimum int             `json:"passwordMinimum"`
+	Providers       []string        `json:"providers"`
+	Host            string          `json:"host,omitempty"`
+	Hosts           []shownHost     `json:"hosts"`
+	Branding        shownBranding   `json:"branding"`
+	Metadata        json.RawMessage `json:"metadata"`
+	Created         time.Time       `json:"created"`
+	Updated         time.Time       `json:"updated"`
 }
 
 type shownBranding struct {
@@ -307,7 +325,7 @@ func accountView(a tenants.Account) shownAccount {
 		Status: string(a.Status), APIVersion: a.APIVersion,
 		DeliverDefault: a.DeliverDefault, DeliverPolicy: string(a.DeliverPolicy),
 		LinkLife: int(a.LinkLife.Seconds()), LinkTemplate: a.LinkTemplate, PasswordMinimum: a.Password.Minimum,
-		Providers: append([]string{}, a.Providers...),
+		Providers: append([]string{}, a.Providers...), Host: a.Host, Metadata: orEmptyObject(a.Metadata),
 		Branding: shownBranding{
 			ProductName: a.Branding.ProductName, Accent: a.Branding.Accent, SupportAddress: a.Branding.SupportAddress,
 			FromName: a.Branding.FromName, FromAddress: a.Branding.FromAddress, Logo: a.Branding.LogoHash != "",

@@ -15,13 +15,15 @@ const (
 	readyFor  = 2 * time.Second
 )
 
-// adminHandler is the operations port: metrics, probes and profiles. It is never
+// adminHandler is the operations port: metrics, probes, profiles and the log level. It is never
 // on the public listener.
 func (s *service) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.telemetry.MetricsHandler())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { plainText(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.readiness())
+	mux.HandleFunc("GET /loglevel", s.levels.get)
+	mux.HandleFunc("PUT /loglevel", s.levels.put)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)

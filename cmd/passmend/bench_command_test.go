@@ -27,7 +27,7 @@ func TestBenchMeasures(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(temporary) })
 	s := &site{t: t, dir: t.TempDir(), env: []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + temporary}}
-	code, stdout, stderr := s.try(nil, "bench", "--seconds", "0.2", "--repeat", "1", "--scale", "0.001",
+	code, stdout, stderr := s.try(nil, "bench", "--seconds", "0.6", "--repeat", "1", "--scale", "0.001",
 		"--only", "latency,mails,claims,takeover", "--json", "bench.json")
 	if code != 0 {
 		t.Fatalf("exit %d: %s%s", code, stdout, stderr)

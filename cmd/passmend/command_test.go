@@ -125,6 +125,17 @@ func TestUsageErrors(t *testing.T) {
 		{"logo that is none", "", []string{"account", "update", "acme", "--logo", "/etc/hosts"}, "PNG"},
 		{"bad role", "", []string{"user", "create", "x@example.com", "--account", "acme", "--role", "king"}, "--role"},
 		{"bad address of a user", "", []string{"user", "create", "x", "--account", "acme"}, "EMAIL"},
+		{"bad metadata of a user", "", []string{"user", "create", "x@example.com", "--account", "acme", "--metadata", "[hunter2]"}, "--metadata"},
+		{"long name of a user", "", []string{"user", "create", "x@example.com", "--account", "acme", "--first-name", strings.Repeat("x", 256)}, "--first-name"},
+		{"short password of a user", "", []string{"user", "create", "x@example.com", "--account", "acme", "--password", "@/dev/null"}, "--password"},
+		{"two passwords of a user", "", []string{"user", "update", "ada@example.com", "--account", "acme", "--password", "@/etc/hosts", "--no-password"}, "--no-password"},
+		{"bad role in a list", "", []string{"user", "list", "--account", "acme", "--role", "king"}, "--role"},
+		{"bad metadata of an account", "", []string{"account", "update", "acme", "--metadata", "1"}, "--metadata"},
+		{"account deleted by mistake", "", []string{"account", "delete", "acme", "--confirm", "acne"}, "--confirm"},
+		{"host of one label", "", []string{"account", "host", "add", "acme", "login"}, "HOST"},
+		{"token's value in place of its id", "", []string{"token", "revoke", "user-hunter2", "--account", "acme"}, "TOKEN"},
+		{"tokens of nobody", "", []string{"token", "list"}, "--operator"},
+		{"only account that is none", "PASSMEND_ACCOUNT=nobody", []string{"serve"}, "PASSMEND_ACCOUNT"},
 		{"password as argument", "", []string{"user", "create", "x@example.com", "--account", "acme", "--password", "hunter2"}, "@FILE"},
 		{"no owner of a token", "", []string{"token", "create"}, "--operator"},
 		{"no plugin", "", []string{"provider", "add", "x"}, "--plugin"},
@@ -158,6 +169,10 @@ func TestFailures(t *testing.T) {
 		{"account", "show", "nobody"},
 		{"user", "create", "ada@example.com", "--account", "acme"},
 		{"token", "create", "--account", "acme", "--user", "eve@example.com"},
+		{"token", "revoke", "0197c0de-0000-7000-8000-00000000abcd", "--account", "acme"},
+		{"token", "revoke", "0197c0de-0000-7000-8000-00000000abcd", "--operator"},
+		{"user", "show", "eve@example.com", "--account", "acme"},
+		{"account", "host", "remove", "acme", "login.acme.example"},
 		{"provider", "add", "relay", "--plugin", "smtp", "--set", "host=127.0.0.1", "--set", "tls=none"},
 		{"provider", "add", "x", "--plugin", "pigeon"},
 		{"provider", "remove", "pigeon"},
@@ -174,9 +189,10 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	t.Parallel()
 	s := &site{t: t, dir: t.TempDir(), env: []string{"PATH=" + os.Getenv("PATH")}}
 	for _, args := range []string{
-		"", "serve", "dev", "demo", "migrate", "migrate up", "migrate down", "migrate status", "request show", "request find", "bench", "account create", "account update", "account list", "account show",
-		"user create", "user list", "token create", "provider add", "provider list", "provider remove", "provider check",
-		"keys init", "plugin list", "version",
+		"", "serve", "dev", "demo", "migrate", "migrate up", "migrate down", "migrate status", "request show", "request find", "suppression list", "suppression add", "suppression remove", "bench", "account create", "account update", "account list", "account show", "account delete", "account host add", "account host list", "account host remove",
+		"user create", "user import", "user list", "user show", "user update", "user ban", "user unban", "user delete", "user hashes", "token create", "token list", "token revoke", "provider add", "provider list", "provider remove", "provider check",
+		"keys init", "plugin list", "plugin inspect", "plugin install", "plugin remove", "plugin trust add", "plugin trust list", "plugin trust remove",
+		"plugin pack", "plugin key", "metrics", "version",
 	} {
 		code, stdout, _ := s.try(nil, append(strings.Fields(args), "--help")...)
 		if code != 0 || !strings.Contains(stdout, "Usage:") || (args != "" && !strings.Contains(stdout, "Examples:")) {
@@ -230,5 +246,62 @@ func TestBinariesNeedNoLibraries(t *testing.T) {
 	out, err := exec.Command("go", "version", "-m", filepath.Join(binaries, "passmend")).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "CGO_ENABLED=0") {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestUsersTokensAndHostsAreLookedAfter(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	of := func(args ...string) []string { return append(args, "--account", "acme") }
+	s.must(of("user", "update", "ada@example.com", "--last-name", "Lovelace", "--email", "ada@example.org", "--metadata", `{"plan": "gold"}`)...)
+	s.must(of("user", "ban", "ada@example.org")...)
+	shown := s.must(of("user", "show", "ada@example.org")...)
+	for _, want := range []string{`"email": "ada@example.org"`, `"lastName": "Lovelace"`, `"status": "BANNED"`, `"plan": "gold"`, `"hasPassword": true`} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("user show lacks %s:\n%s", want, shown)
+		}
+	}
+	if strings.Contains(s.must(of("user", "list", "--banned=false")...), "ada@") || !strings.Contains(s.must(of("user", "list", "--banned", "--role", "user")...), "ada@") {
+		t.Error("the list does not know who is banned")
+	}
+	s.must(of("user", "unban", "ada@example.org")...)
+	s.must(of("user", "update", "ada@example.org", "--no-password")...)
+	if shown = s.must(of("user", "show", "ada@example.org")...); !strings.Contains(shown, `"status": "ACTIVE"`) || !strings.Contains(shown, `"hasPassword": false`) {
+		t.Error(shown)
+	}
+	if hashes := s.must(of("user", "hashes")...); !strings.Contains(hashes, "no imported hashes") {
+		t.Error(hashes)
+	}
+
+	uuid := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
+	s.must(of("token", "create", "--user", "ada@example.org", "--name", "laptop")...)
+	s.must("token", "create", "--operator", "--name", "ops")
+	list, operators := s.must(of("token", "list", "--user", "ada@example.org")...), s.must("token", "list", "--operator")
+	if !strings.Contains(list, "laptop") || strings.Contains(list, "ops") || !strings.Contains(operators, "ops") || strings.Contains(operators, "laptop") {
+		t.Errorf("%s%s", list, operators)
+	}
+	s.must(of("token", "revoke", uuid.FindString(list))...)
+	s.must("token", "revoke", uuid.FindString(operators), "--operator")
+	if list = s.must(of("token", "list")...) + s.must("token", "list", "--operator"); uuid.MatchString(list) {
+		t.Errorf("revoked and there: %s", list)
+	}
+	s.must(of("user", "delete", "ada@example.org")...)
+	if code, _, _ := s.try(nil, of("user", "show", "ada@example.org")...); code != 1 {
+		t.Error("deleted and there")
+	}
+
+	s.must("account", "host", "add", "acme", "Login.Acme.example.", "--verified=false")
+	if list := s.must("account", "host", "list", "acme"); !strings.Contains(list, "login.acme.example  false") {
+		t.Error(list)
+	}
+	s.must("account", "host", "add", "acme", "login.acme.example")
+	s.must("account", "update", "acme", "--metadata", `{"crm": 7}`)
+	if shown := s.must("account", "show", "acme"); !strings.Contains(shown, `"host": "login.acme.example"`) || !strings.Contains(shown, `"crm": 7`) {
+		t.Error(shown)
+	}
+	s.must("account", "host", "remove", "acme", "login.acme.example")
+	s.must("account", "delete", "acme", "--confirm", "acme")
+	if code, _, _ := s.try(nil, "account", "show", "acme"); code != 1 {
+		t.Error("deleted and there")
 	}
 }

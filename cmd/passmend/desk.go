@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -40,9 +41,15 @@ func deskCommand(cmd *cobra.Command, run func(ctx context.Context, d *desk, args
 			return err
 		}
 		defer func() { err = errors.Join(err, d.store.Close()) }()
-		return run(cmd.Context(), d, args)
+		return run(atDesk(cmd.Context()), d, args)
 	}
 	return cmd
+}
+
+// atDesk says who works at the desk, for the audit log.
+func atDesk(ctx context.Context) context.Context {
+	actor := core.Actor{Kind: core.ActorCommand, ID: "uid:" + strconv.Itoa(os.Getuid())}
+	return core.WithOrigin(ctx, core.Origin{Actor: actor})
 }
 
 func openDesk(ctx context.Context, c config) (*desk, error) {
@@ -162,11 +169,11 @@ func (d *desk) allAccounts(ctx context.Context, each func(tenants.Account) error
 	}
 }
 
-// allUsers reads every user of an account, page by page.
-func (d *desk) allUsers(ctx context.Context, account tenants.AccountID, each func(core.User) error) error {
-	var after core.UserID
+// allUsers reads every user of an account that the query chooses, page by page.
+func (d *desk) allUsers(ctx context.Context, account tenants.AccountID, query core.UserQuery, each func(core.User) error) error {
+	query.Limit = listPage
 	for {
-		page, err := d.store.Users(ctx, account, after, listPage)
+		page, err := d.store.Users(ctx, account, query)
 		if err != nil {
 			return err
 		}
@@ -174,7 +181,7 @@ func (d *desk) allUsers(ctx context.Context, account tenants.AccountID, each fun
 			if err := each(user); err != nil {
 				return err
 			}
-			after = user.ID
+			query.After = user.ID
 		}
 		if len(page) < listPage {
 			return nil

@@ -45,6 +45,7 @@ func devDefaults() map[string]string {
 		"limit_ip_day":        "off",
 		"limit_account":       "off",
 		"limit_bad_token":     "off",
+		"limit_bad_callback":  "off",
 		"limit_recipient":     "off",
 		"limit_recipient_all": "off",
 		"limit_coalesce":      "off",

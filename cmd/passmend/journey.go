@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/html"
-
 	"github.com/passmend/passmend/cmd/passmend/mailbox"
+	"github.com/passmend/passmend/cmd/passmend/webform"
 )
 
 // journeyPassword is what the person chooses on the page.
@@ -32,7 +30,7 @@ type journey struct {
 	asked     time.Time
 	mailAfter time.Duration
 	link      string
-	page      form
+	page      webform.Form
 }
 
 // step is one part of the journey; it writes its details to the report.
@@ -131,23 +129,15 @@ func (j *journey) open(ctx context.Context) error {
 	if status != http.StatusOK || strings.Contains(at.Path, "/r/") {
 		return errors.New("the link must lead to a page whose address no longer holds the token")
 	}
-	j.page, err = readForm(at, body)
+	j.page, err = webform.Read(at, body)
 	return err
 }
 
 func (j *journey) choose(ctx context.Context) error {
-	fields := j.page.fields
-	typed := 0
-	for name, kind := range j.page.kinds {
-		if kind == "password" {
-			fields.Set(name, journeyPassword)
-			typed++
-		}
-	}
-	if typed == 0 {
+	if !j.page.Type("password", journeyPassword) {
 		return errors.New("the page must ask for a password")
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, j.page.action.String(), strings.NewReader(fields.Encode()))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, j.page.Action.String(), strings.NewReader(j.page.Fields.Encode()))
 	if err != nil {
 		return err
 	}
@@ -243,40 +233,4 @@ func (j *journey) do(request *http.Request) (int, []byte, *url.URL, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	return response.StatusCode, body, response.Request.URL, err
-}
-
-// form is the one form of a page, as a browser would submit it.
-type form struct {
-	action *url.URL
-	fields url.Values
-	kinds  map[string]string // of inputs, by name
-}
-
-func readForm(at *url.URL, page []byte) (form, error) {
-	f := form{action: at, fields: url.Values{}, kinds: map[string]string{}}
-	found := false
-	tokens := html.NewTokenizer(bytes.NewReader(page))
-	for tokens.Next() != html.ErrorToken {
-		token := tokens.Token()
-		attributes := make(map[string]string, len(token.Attr))
-		for _, attribute := range token.Attr {
-			attributes[attribute.Key] = attribute.Val
-		}
-		switch {
-		case token.Data == "form" && token.Type == html.StartTagToken:
-			found = true
-			action, err := at.Parse(attributes["action"])
-			if err != nil {
-				return f, fmt.Errorf("the form's action: %w", err)
-			}
-			f.action = action
-		case token.Data == "input" && attributes["name"] != "":
-			f.fields.Set(attributes["name"], attributes["value"])
-			f.kinds[attributes["name"]] = attributes["type"]
-		}
-	}
-	if !found {
-		return f, errors.New("the page holds no form")
-	}
-	return f, nil
 }

@@ -142,8 +142,16 @@ func TestAcceptedSurvivesKill(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, limitsOff...)
 	// The provider leads nowhere, so that nothing is sent before the kill.
-	nowhere := freePort(t)
-	s.must("provider", "add", "nowhere", "--plugin", "smtp", "--set", "host=127.0.0.1", "--set", "port="+nowhere[len("127.0.0.1:"):], "--set", "tls=none")
+	nowhere := freePort(t)[len("127.0.0.1:"):]
+	nowhereIs := []string{"provider", "add", "nowhere", "--plugin", "smtp", "--set", "host=127.0.0.1", "--set", "port=" + nowhere, "--set", "tls=none"}
+	s.refuses(1, "port "+nowhere+" is not allowed for this provider", nowhereIs...)
+	s.openPort("smtp", nowhere)
+	// Nobody listens there now: that is a warning, and no fault of the settings.
+	if code, _, stderr := s.try(nil, nowhereIs...); code != 0 || !strings.Contains(stderr, "warning: added, but provider nowhere") {
+		t.Errorf("exit %d, %q", code, stderr)
+	}
+	s.refuses(1, "already", nowhereIs...)
+	s.must(append(nowhereIs, "--if-absent")...)
 	s.must("account", "update", "acme", "--providers", "nowhere")
 	srv := s.serve()
 	for range 3 {
@@ -224,7 +232,11 @@ func (s *site) metrics() string {
 	s.t.Helper()
 	for _, setting := range s.env {
 		if addr, ok := strings.CutPrefix(setting, "PASSMEND_ADMIN_ADDR="); ok {
-			return (&site{t: s.t, base: "http://" + addr}).send("GET", "/metrics", "").body
+			metrics := (&site{t: s.t, base: "http://" + addr}).send("GET", "/metrics", "").body
+			if hits := grep(metrics, `passmend_redactions_total{sink="log"}`); hits != "" && !strings.HasSuffix(hits, " 0") {
+				s.t.Errorf("the last filter of the log had to redact: %s", hits)
+			}
+			return metrics
 		}
 	}
 	s.t.Fatal("no operations port")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/core/httpapi"
+	"github.com/passmend/passmend/core/keys"
 	"github.com/passmend/passmend/observability"
 )
 
@@ -45,22 +46,46 @@ func closeListener(l net.Listener) func(context.Context) error {
 }
 
 func (s *service) serveAPI(context.Context) error {
-	s.signIn = &core.SignIn{Users: s.store, Tokens: s.store, System: s.store, Passwords: s.passwords, NewID: newID}
+	s.signIn = &core.SignIn{
+		Users: s.store, Tokens: s.store, System: s.store, Passwords: s.passwords,
+		Resources: httpapi.Resources{}, Ages: s.hashes, Changes: s.store, Upgraded: s.telemetry.HashUpgraded,
+		Decoys: &core.Decoys{Shares: s.store, Hashes: s.hashes},
+		Tries:  s.store, Digester: s.keys, NewID: newID,
+	}
 	handler, err := httpapi.New(httpapi.Config{
 		Resolver: s.accounts,
 		Intake: &core.Intake{
 			Inbox: s.telemetry.Inbox(s.inbox()), Sealer: s.keys, Digester: s.keys,
 			NewID: newID, TraceParent: observability.TraceParent,
 		},
-		Redeemer: core.NewRedeemer(core.RedeemConfig{
+		Redeemer: s.telemetry.Redeemer(core.NewRedeemer(core.RedeemConfig{
 			Requests: s.store, Users: s.store, Redemptions: s.telemetry.Redemptions(s.store),
 			Keys: s.keys, Passwords: s.passwords, NewID: newID,
-		}),
-		SignIn: s.signIn, Users: s.store, Accounts: s.store, Cookies: s.keys,
+			Digester: s.keys, Ages: s.hashes, Upgraded: s.telemetry.HashUpgraded,
+			Guesses: httpapi.NewLinkGuesses(s.telemetry, nil),
+		})),
+		SignIn: s.signIn, Tokens: s.store, Users: s.store, Accounts: s.store, Cookies: s.keys,
+		AccountAdmin: &core.AccountAdmin{System: s.store, Accounts: s.store, Changed: s.accounts.Clear, NewID: newID},
+		UserAdmin: &core.UserAdmin{
+			Users: s.store, Changes: s.store, Passwords: s.passwords, Resources: httpapi.Resources{}, Digester: s.keys, NewID: newID,
+		},
 		Support: &core.Support{Ledger: s.store, Timelines: s.store, Digester: s.keys},
-		BaseURL: s.config.baseURL, Development: s.options.development,
+		ProviderEvents: &core.ProviderEvents{
+			Providers: s.store, Parser: s.plugins, Messages: s.store, Reports: s.telemetry.Reports(s.store),
+			Sealer: s.keys, Digester: s.keys, NewID: newID,
+		},
+		Suppressions: &core.SuppressionList{Suppressions: s.store, Users: s.store, Digester: s.keys, NewID: newID},
+		Audit:        s.store, Holds: s.store,
+		Calls: s.store, CallKeys: s.keys, Queue: s.store,
+		Endpoints: s.store,
+		EndpointDesk: &core.EndpointDesk{
+			Endpoints: s.store, URLs: s.config.endpointURLs(s.options.development), Recipients: keys.Recipients{}, Sealer: s.keys, NewID: newID,
+		},
+		EventDesk:  &core.EventDesk{Events: s.store, Wire: httpapi.Resources{}},
+		Signatures: s.signer,
+		BaseURL:    s.config.baseURL, Account: s.config.onlyAccount, Development: s.options.development,
 		Version: version, Revision: commit,
-		TrustedProxies: s.config.trustedProxies, Limits: s.config.limits,
+		TrustedProxies: s.config.trustedProxies, Limits: s.config.limits, Proven: s.provenCanary,
 		Middleware: s.telemetry.Middleware(), Observer: s.telemetry,
 		Mailbox: s.options.mailbox, Logger: s.logger, NewID: newID, Now: time.Now,
 	})

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/passmend/passmend/plugins/host"
 )
 
 // The exit statuses of every command.
@@ -24,7 +26,13 @@ var (
 	commit  = "unknown"
 )
 
-func main() { os.Exit(run()) }
+func main() {
+	// A copy of this program puts each plugin into its cage: host.SelfHelper.
+	if status, cage := host.Cage(os.Args); cage {
+		os.Exit(status)
+	}
+	os.Exit(run())
+}
 
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,7 +28,10 @@ func providerCommand() *cobra.Command {
 func providerAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add NAME --plugin PLUGIN --set KEY=VALUE --secret KEY=@FILE",
-		Short: "Add a provider; its settings are checked against the plugin's schema",
+		Short: "Add a provider whose settings the plugin has looked at",
+		Long: `Adds a provider. The settings must satisfy the plugin's schema, name only ports that
+its cage opens, and be right as far as the plugin itself can tell; it sends nothing.
+A service that does not answer now is no reason to refuse them: that is a warning.`,
 		Example: `  passmend provider add relay --plugin smtp --set host=smtp.example.com --set username=passmend --secret password=@smtp-password
   passmend provider add acme-smtp --plugin smtp --account acme --set host=mail.acme.example`,
 		Args: cobra.ExactArgs(1),
@@ -37,6 +41,7 @@ func providerAddCommand() *cobra.Command {
 	set := flags.StringArray("set", nil, "a setting, KEY=VALUE; may be given again")
 	secret := flags.StringArray("secret", nil, "a secret setting, KEY=@FILE or KEY=@-; may be given again")
 	account := flags.String("account", "", "the account's id or slug (default: the platform)")
+	ifAbsent := flags.Bool("if-absent", false, "leave a provider of that name as it is, and succeed")
 	return deskCommand(cmd, func(ctx context.Context, d *desk, args []string) error {
 		if !tenants.ValidName(args[0]) {
 			return usagef("NAME: must be 1 to 63 of a-z, 0-9 and \"-\", not beginning with \"-\" (got %q)", args[0])
@@ -63,42 +68,71 @@ func providerAddCommand() *cobra.Command {
 			return err
 		}
 		provider := core.Provider{ID: core.ProviderID(newID()), Account: owner, Name: args[0], Plugin: *plugin}
-		return d.addProvider(ctx, provider, values, secrets)
-	}, "keys_file", "plugin_dir")
+		if *ifAbsent {
+			if _, err := d.store.Provider(ctx, owner, provider.Name); !errors.Is(err, core.ErrNotFound) {
+				return err
+			}
+		}
+		warning, err := d.addProvider(ctx, provider, values, secrets)
+		if warning != nil {
+			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "warning: added, but %v\n", warning)
+		}
+		return err
+	}, "keys_file", "plugin_dir", "plugin_ports")
 }
 
-// addProvider checks the settings against the schema that the plugin itself gives
-// and stores them, the secrets sealed.
-func (d *desk) addProvider(ctx context.Context, provider core.Provider, values map[string]string, secrets map[string]tenants.Secret) error {
-	var description sdk.Description
-	err := d.withPlugins(ctx, func(plugins *host.Host) (err error) {
-		description, err = plugins.Describe(provider.Plugin)
+// addProvider stores the settings, the secrets sealed, when the plugin has found no
+// fault in them. The warning is what kept it from looking closer.
+func (d *desk) addProvider(ctx context.Context, provider core.Provider, values map[string]string, secrets map[string]tenants.Secret) (warning, err error) {
+	err = d.withPlugin(ctx, provider.Plugin, func(plugins *host.Host) error {
+		if provider.Settings, err = fitSettings(plugins, provider.Plugin, values, secrets); err != nil {
+			return err
+		}
+		if err := d.seal(&provider, secrets); err != nil {
+			return err
+		}
+		warning, err = d.checkProvider(ctx, plugins, provider, checkTime)
 		return err
 	})
 	if err != nil {
-		return err
-	}
-	schema, err := readSchema(description.SettingsSchema)
-	if err != nil {
-		return fmt.Errorf("plugin %s: %w", provider.Plugin, err)
-	}
-	if provider.Settings, err = schema.settings(values, secrets); err != nil {
-		return usageError{err}
-	}
-	if len(secrets) > 0 {
-		ring, err := keys.Open(d.config.keysFile)
-		if err != nil {
-			return err
-		}
-		if err := core.SealSettings(ring, &provider, secrets); err != nil {
-			return err
-		}
+		return nil, err
 	}
 	err = d.store.CreateProvider(ctx, provider.Account, provider)
 	if errors.Is(err, core.ErrNameTaken) {
-		return fmt.Errorf("there is a provider %q already; remove it first, or choose another name", provider.Name)
+		err = fmt.Errorf("there is a provider %q already; remove it first, or choose another name", provider.Name)
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return warning, nil
+}
+
+// fitSettings gives the settings in the form of the schema that the plugin gives.
+func fitSettings(plugins *host.Host, plugin string, values map[string]string, secrets map[string]tenants.Secret) (json.RawMessage, error) {
+	description, err := plugins.Describe(plugin)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := readSchema(description.SettingsSchema)
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", plugin, err)
+	}
+	settings, err := schema.settings(values, secrets)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return settings, nil
+}
+
+func (d *desk) seal(provider *core.Provider, secrets map[string]tenants.Secret) error {
+	if len(secrets) == 0 {
+		return nil
+	}
+	ring, err := keys.Open(d.config.keysFile)
+	if err != nil {
+		return err
+	}
+	return core.SealSettings(ring, provider, secrets)
 }
 
 // pairs reads KEY=VALUE arguments.
@@ -117,12 +151,26 @@ func pairs(flag string, arguments []string) (map[string]string, error) {
 	return values, nil
 }
 
+// checkTime is how long a plugin may take to look at settings.
+const checkTime = 15 * time.Second
+
 // pluginWait is how long a command waits for plugins to be up.
 const pluginWait = 10 * time.Second
 
-// withPlugins runs every plugin of the directory for the length of use.
-func (d *desk) withPlugins(ctx context.Context, use func(plugins *host.Host) error) (err error) {
-	plugins, err := host.New(host.Config{Dir: d.config.pluginDir, Logger: slog.New(slog.DiscardHandler)})
+// withPlugin runs one plugin of the directory for the length of use.
+func (d *desk) withPlugin(ctx context.Context, name string, use func(plugins *host.Host) error) error {
+	verifier, err := newVerifier(d.config, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	config := d.config.hosting(verifier)
+	config.Only = name
+	return withHost(ctx, config, use)
+}
+
+// withHost runs plugins for the length of use.
+func withHost(ctx context.Context, config host.Config, use func(plugins *host.Host) error) (err error) {
+	plugins, err := host.New(config)
 	if err != nil {
 		return err
 	}
@@ -203,7 +251,7 @@ func providerCheckCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	account := cmd.Flags().String("account", "", "the account's id or slug (default: the platform)")
-	timeout := cmd.Flags().Duration("timeout", 15*time.Second, "how long to wait for the answer")
+	timeout := cmd.Flags().Duration("timeout", checkTime, "how long to wait for the answer")
 	return deskCommand(cmd, func(ctx context.Context, d *desk, args []string) error {
 		owner, err := d.owner(ctx, *account)
 		if err != nil {
@@ -216,40 +264,46 @@ func providerCheckCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := d.checkProvider(ctx, provider, *timeout); err != nil {
+		err = d.withPlugin(ctx, provider.Plugin, func(plugins *host.Host) error {
+			unsure, err := d.checkProvider(ctx, plugins, provider, *timeout)
+			return errors.Join(err, unsure)
+		})
+		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", provider.Name)
 		return err
-	}, "keys_file", "plugin_dir")
+	}, "keys_file", "plugin_dir", "plugin_ports")
 }
 
-func (d *desk) checkProvider(ctx context.Context, provider core.Provider, timeout time.Duration) error {
-	var settings sdk.Settings
-	if provider.SealedSecrets == nil {
-		settings.Values = provider.Settings
-	} else {
+// checkProvider asks the plugin. err says what is wrong with the settings, unsure
+// why that cannot be told now.
+func (d *desk) checkProvider(ctx context.Context, plugins *host.Host, provider core.Provider, timeout time.Duration) (unsure, err error) {
+	settings := sdk.Settings{Values: provider.Settings}
+	if provider.SealedSecrets != nil {
 		ring, err := keys.Open(d.config.keysFile)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if settings, err = core.OpenSettings(ring, provider); err != nil {
-			return fmt.Errorf("provider %s: %w", provider.Name, err)
+			return nil, fmt.Errorf("provider %s: %w", provider.Name, err)
 		}
 	}
-	return d.withPlugins(ctx, func(plugins *host.Host) error {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		err := plugins.Check(ctx, provider.Plugin, settings)
-		if err == nil {
-			return nil
-		}
-		failure := sdk.FailureOf(err)
-		if failure.Private != "" {
-			return fmt.Errorf("provider %s: %w (%s)", provider.Name, failure, failure.Private)
-		}
-		return fmt.Errorf("provider %s: %w", provider.Name, failure)
-	})
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	checked := plugins.Check(ctx, provider.Plugin, settings)
+	if checked == nil {
+		return nil, nil
+	}
+	failure := sdk.FailureOf(checked)
+	told := fmt.Errorf("provider %s: %w", provider.Name, failure)
+	if failure.Private != "" {
+		told = fmt.Errorf("%w (%s)", told, failure.Private)
+	}
+	if failure.Kind == sdk.Misconfigured || failure.Kind == sdk.AuthenticationFailed {
+		return nil, told
+	}
+	return told, nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -31,7 +31,7 @@ func (d *desk) support() (*core.Support, error) {
 func requestShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show ID --account ACCOUNT",
-		Short:   "Print a request's timeline: accepted, resolved, each attempt, redeemed",
+		Short:   "Print a request's timeline: accepted, resolved, each attempt and report, redeemed",
 		Example: "  passmend request show 0197c0de-0000-7000-8000-00000000abcd --account acme",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -112,6 +112,13 @@ func printTimeline(w io.Writer, timeline core.Timeline) error {
 			rows = append(rows, []string{stamp(attempt.Ended), fmt.Sprintf("%s, attempt %d", delivery.Kind, attempt.Number), detail})
 		}
 		rows = append(rows, deliveryRow(delivery))
+		for _, report := range delivery.Reports {
+			detail := fmt.Sprintf("told by %s", report.Provider)
+			if report.Detail != "" {
+				detail += ": " + report.Detail
+			}
+			rows = append(rows, []string{stamp(report.Recorded), fmt.Sprintf("%s, %s", delivery.Kind, report.Kind), detail})
+		}
 	}
 	if !request.Spent.IsZero() {
 		rows = append(rows, []string{stamp(request.Spent), "redeemed", "a new password was set"})
@@ -138,6 +145,10 @@ func deliveryRow(delivery core.DeliveryRecord) []string {
 		return []string{stamp(delivery.RunAt), name, "due"}
 	}
 	detail := string(delivery.State)
+	switch delivery.State {
+	case core.DeliveryDelivered, core.DeliveryBounced, core.DeliveryComplained:
+		detail = string(core.DeliveryDone) // what was reported since has rows of its own
+	}
 	if delivery.Reason != "" {
 		detail += ", " + strings.ReplaceAll(string(delivery.Reason), "_", " ")
 	}

@@ -29,7 +29,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	root.AddCommand(
 		serveCommand(), devCommand(), demoCommand(), migrateCommand(),
 		accountCommand(), userCommand(), tokenCommand(),
-		providerCommand(), pluginCommand(), requestCommand(), keysCommand(), benchCommand(), versionCommand(),
+		providerCommand(), pluginCommand(), requestCommand(), suppressionCommand(), webhookCommand(), holdCommand(), releaseCommand(), auditCommand(), logsCommand(),
+		keysCommand(), benchCommand(), contractCommand(), metricsCommand(), doctorCommand(), topCommand(), versionCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	wrapArgs(root)

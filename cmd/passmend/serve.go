@@ -40,7 +40,7 @@ Settings are read from a file, then the environment, then flags; the later wins.
 		if err != nil {
 			return err
 		}
-		s.logger.Info("ready", slog.String("http", listening(s.httpListener)), slog.String("admin", listening(s.adminListener)), slog.String("roles", s.config.roles.String()))
+		s.logger.Info("ready", slog.String("event", "sys_startup"), slog.String("http", listening(s.httpListener)), slog.String("admin", listening(s.adminListener)), slog.String("roles", s.config.roles.String()))
 		return s.wait(cmd.Context())
 	}
 	return cmd
@@ -51,7 +51,7 @@ func (s *service) wait(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		s.logger.Info("stopping")
+		s.logger.Info("stopping", slog.String("event", "sys_shutdown"))
 	case err = <-s.failed:
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)

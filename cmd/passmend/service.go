@@ -29,6 +29,8 @@ const (
 	drainTime = 20 * time.Second
 	// stopTime bounds the whole stop; what is left then ends with the process.
 	stopTime = 28 * time.Second
+	// lastSpansTime bounds the sending of the last spans.
+	lastSpansTime = 3 * time.Second
 )
 
 // service is the whole of Passmend in one process: every room, wired.
@@ -37,14 +39,19 @@ type service struct {
 	options   serviceOptions
 	logger    *slog.Logger
 	telemetry *observability.Telemetry
+	levels    *levels
 
 	keys      *keys.Keys
 	passwords core.Passwords
+	hashes    *keys.Passwords // what passwords decorates
 	store     *sqlstore.Store
 	accounts  *tenants.Resolver
+	providers *core.ProviderCache
 	plugins   *host.Host
 	worker    *worker.Worker
 	signIn    *core.SignIn
+	signer    *core.Signer
+	kept      *keptNetworks // what webhooks are kept from
 
 	httpListener, adminListener net.Listener
 	draining                    atomic.Bool
@@ -77,9 +84,9 @@ func startService(ctx context.Context, c config, options serviceOptions) (s *ser
 			err = errors.Join(err, s.stop(stop))
 		}
 	}()
-	steps := []func(context.Context) error{s.startTelemetry, s.openKeys, s.listen, s.openStore}
+	steps := []func(context.Context) error{s.checkCanary, s.startTelemetry, s.openKeys, s.listen, s.openStore, s.startPlugins}
 	if c.roles.worker {
-		steps = append(steps, s.startPlugins, s.buildWorker)
+		steps = append(steps, s.buildWorker)
 	}
 	steps = append(steps, s.startStore, s.serveAdmin, s.watch)
 	if c.roles.worker {
@@ -88,6 +95,7 @@ func startService(ctx context.Context, c config, options serviceOptions) (s *ser
 	if c.roles.api {
 		steps = append(steps, s.serveAPI)
 	}
+	steps = append(steps, s.startCanary)
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return s, err
@@ -120,32 +128,63 @@ func (s *service) startTelemetry(ctx context.Context) error {
 	}
 	s.telemetry, err = observability.New(ctx, observability.Config{
 		Version: version, Commit: commit, LogOutput: s.options.logs, LogLevel: level,
+		Database: s.config.engine(), Accounts: s.config.accountLabel,
 	})
 	if err != nil {
 		return err
 	}
 	s.logger = s.telemetry.Logger()
+	s.levels = newLevels(s.telemetry.Level(), s.logger)
+	s.onStop("log level", func(context.Context) error { s.levels.stop(); return nil })
 	if names := s.config.limitsOff(); len(names) > 0 && !s.options.development {
 		s.logger.WarnContext(ctx, "limits are off", slog.String("limits", strings.Join(names, ",")))
 	}
-	s.onStop("telemetry", s.telemetry.Shutdown)
+	s.onStop("telemetry", s.sendLastSpans)
 	return nil
 }
 
+// sendLastSpans gives the collector a moment: one that is away must not make the
+// service's end a failure, or a long wait.
+func (s *service) sendLastSpans(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lastSpansTime)
+	defer cancel()
+	if err := s.telemetry.Shutdown(ctx); err != nil {
+		s.logger.WarnContext(ctx, "the last spans were not sent", slog.Any("error", err))
+	}
+	return nil
+}
+
+// startPlugins starts them in every role: the worker hands them mail, the API
+// callbacks of their services.
 func (s *service) startPlugins(ctx context.Context) (err error) {
-	s.plugins, err = host.New(host.Config{Dir: s.config.pluginDir, Logger: s.logger, Observer: s.telemetry, DrainTimeout: drainTime})
+	verifier, err := newVerifier(s.config, s.options.development, s.logger)
 	if err != nil {
 		return err
 	}
+	hosting := s.config.hosting(verifier)
+	hosting.Logger, hosting.Observer, hosting.DrainTimeout = s.logger, s.telemetry, drainTime
+	// A cage cannot open loopback alone; whoever requires every layer names the ports.
+	hosting.AnyPort = s.options.development && s.config.sandbox != host.SandboxRequired
+	if s.config.sandbox == host.SandboxOff {
+		s.logger.WarnContext(ctx, "plugins run without a cage")
+	}
+	hosting.Sandboxed, hosting.Reached = s.telemetry.Sandboxed, s.telemetry.Reached
+	if s.plugins, err = host.New(hosting); err != nil {
+		return err
+	}
+	s.telemetry.Processes(s.pluginProcesses)
 	if err := s.plugins.Start(ctx); err != nil {
 		return err
 	}
 	s.onStop("plugins", s.plugins.Stop)
+	if !s.config.roles.worker {
+		return nil
+	}
 	return s.warnMissingPlugins(ctx)
 }
 
-// warnMissingPlugins tells of default providers whose plugin is not installed.
-// Serving goes on: requests are accepted and wait.
+// warnMissingPlugins tells of default providers whose plugin is not installed, and of
+// webhooks without theirs. Serving goes on: what is accepted waits.
 func (s *service) warnMissingPlugins(ctx context.Context) error {
 	installed := make(map[string]bool)
 	for _, status := range s.plugins.List() {
@@ -161,6 +200,10 @@ func (s *service) warnMissingPlugins(ctx context.Context) error {
 				slog.String("provider", name), slog.String("plugin", provider.Plugin), slog.String("plugin_dir", s.config.pluginDir))
 		}
 	}
+	if !installed[webhookPlugin] {
+		s.logger.WarnContext(ctx, "the plugin that posts webhook events is not installed; events wait",
+			slog.String("plugin", webhookPlugin), slog.String("plugin_dir", s.config.pluginDir))
+	}
 	return nil
 }
 
@@ -172,7 +215,11 @@ func (s *service) openKeys(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.passwords = s.telemetry.Passwords(passwords)
+	s.passwords, s.hashes = s.telemetry.Passwords(passwords), passwords
+	s.telemetry.Hashing(passwords.Load)
+	if err := s.watchKeys(); err != nil {
+		return err
+	}
 	s.onStop("password hashing", passwords.Stop)
 	return nil
 }
@@ -185,7 +232,7 @@ func (s *service) openStore(ctx context.Context) error {
 	}
 	s.store = store
 	s.onStop("database", func(context.Context) error { return store.Close() })
-	s.telemetry.Balance(store.Balance)
+	s.watchDatabase(store)
 	unlock, err := store.LockServer(ctx)
 	if err != nil {
 		return err
@@ -199,7 +246,24 @@ func (s *service) openStore(ctx context.Context) error {
 	if err := s.chooseProviders(ctx); err != nil {
 		return err
 	}
-	s.accounts, err = tenants.NewResolver(store)
+	s.providers = core.NewProviderCache(store)
+	s.signer = core.NewSigner(core.SignerConfig{Keys: store, Sealer: s.keys, NewID: newID})
+	if s.accounts, err = tenants.NewResolver(store); err != nil {
+		return err
+	}
+	return s.findOnlyAccount(ctx)
+}
+
+// findOnlyAccount refuses to serve for an account that is not there: every call would
+// be a 404.
+func (s *service) findOnlyAccount(ctx context.Context) error {
+	if s.config.onlyAccount == "" {
+		return nil
+	}
+	_, err := s.accounts.Resolve(ctx, s.config.onlyAccount)
+	if errors.Is(err, tenants.ErrUnknown) {
+		return badSetting("account", s.config.onlyAccount, "the id or slug of an account that 'passmend account list' shows")
+	}
 	return err
 }
 
@@ -258,29 +322,44 @@ func (s *service) buildWorker(context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.keepNetworks()
+	webhooks, err := s.webhooks()
+	if err != nil {
+		return err
+	}
 	s.worker, err = worker.New(worker.Config{
-		Queue:  s.store,
+		Queue:  s.telemetry.Queue(s.store),
 		Ledger: s.telemetry.Ledger(s.store),
-		Resolver: &core.Resolver{
+		Resolver: s.telemetry.Resolver(&core.Resolver{
 			Accounts: s.accounts, Ledger: s.store, Users: s.store,
 			Sealer: s.keys, Keys: s.keys, NewID: newID,
 			Coalesce: s.config.coalesce, Limiter: s.keys,
 			Recipient: s.config.recipient, RecipientAll: s.config.recipientAll,
-		},
+		}),
 		Dispatcher: core.NewDispatcher(core.DispatchConfig{
-			Accounts: s.accounts, Logos: s.store, Ledger: s.store, Users: s.store, Providers: s.store,
-			Sealer: s.keys, Keys: s.keys, Renderer: renderer,
+			Accounts: s.accounts, Logos: s.store, Ledger: s.store, Users: s.store, Providers: s.providers,
+			Sealer: s.keys, Keys: s.keys, Renderer: s.telemetry.Renderer(renderer),
 			Plugins: s.telemetry.Plugins(s.plugins),
 			BaseURL: s.config.baseURL, DefaultProviders: s.config.defaultProviders, NewID: newID, Breakers: breakers,
 		}),
+		Webhooks:  webhooks,
 		Logger:    s.logger,
 		Process:   s.telemetry.Process,
-		Reaped:    s.telemetry.Reaped,
 		Slots:     s.config.workerSlots,
-		Retain:    s.store.Retain,
-		Retention: s.config.retention,
+		Retain:    s.retain,
+		Retention: s.config.retention, Maintained: s.telemetry.Maintained,
 	})
 	return err
+}
+
+// retain removes what is older than its retention; the audit log has its own.
+func (s *service) retain(ctx context.Context, age time.Duration, batch int) (int, error) {
+	requests, err := s.store.Retain(ctx, age, batch)
+	if err != nil {
+		return 0, err
+	}
+	entries, err := s.store.RetainAudit(ctx, s.config.auditRetention, batch)
+	return max(requests, entries), err
 }
 
 // senderHost gives a host name that a mail address can have.
@@ -300,6 +379,11 @@ func (s *service) watch(ctx context.Context) error {
 		defer close(watched)
 		s.store.Watch(watching, func() {
 			s.accounts.Clear()
+			s.providers.Clear()
+			// A provider that was added may be of a plugin that was installed just before.
+			if err := s.plugins.Reload(); err != nil {
+				s.logger.Warn("plugins are not looked for", "error", err.Error())
+			}
 			s.wake()
 		})
 	}()

@@ -13,6 +13,8 @@ import (
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/core/httpapi"
+	"github.com/passmend/passmend/observability"
+	"github.com/passmend/passmend/plugins/host"
 	"github.com/passmend/passmend/plugins/sdk"
 	"github.com/passmend/passmend/tenants"
 )
@@ -30,19 +32,26 @@ var settings = []setting{
 	{"http_addr", "127.0.0.1:8080", "where the API and the pages listen, HOST:PORT"},
 	{"admin_addr", "127.0.0.1:9090", "where /metrics, /livez and /readyz listen, HOST:PORT"},
 	{"base_url", "", "where people reach the pages, as https://reset.example.com; links begin with it"},
+	{"account", "", "id or slug of the only account there is: paths need not name it and may name no other (default: any number of accounts)"},
 	{"database_url", "", "sqlite://PATH or postgres://... (default: passmend.db in the data directory)"},
 	{"allow_unsafe_durability", "false", "serve on a PostgreSQL that may lose what it acknowledged: true or false"},
 	{"data_dir", "passmend-data", "directory for what has no path of its own"},
 	{"keys_file", "", "file made by 'passmend keys init' (default: keys.json in the data directory)"},
 	{"plugin_dir", "", "directory of the passmend-* plugins (default: where this command is)"},
+	{"plugin_allow_unpinned", "", "names of plugins that may run though 'plugin install' did not put them there, comma-separated (default: none but ours)"},
+	{"plugin_ports", "", "TCP ports that plugins may connect to besides those they ask for, as smtp:2526, comma-separated"},
+	{"plugin_sandbox", "best-effort", "where a layer of a plugin's cage is missing: best-effort (it runs without), required (it does not start); off: no cage"},
+	{"webhook_allow", "", "networks that are not public and that webhooks may go to all the same, comma-separated CIDRs (default: none)"},
 	{"default_providers", "", "names of platform providers in order, comma-separated (default: all, by name)"},
 	{"mail_from", "", "sender of accounts that have none, as 'Name <address>' (default: no-reply at the base URL's host)"},
 	{"trusted_proxies", "", "networks whose X-Forwarded-For is believed, comma-separated CIDRs (default: none)"},
 	{"roles", "api,worker", "what this replica does: api, worker or both; split them on PostgreSQL only"},
 	{"retention", "720h", "how long ended requests are kept, at least 24h"},
+	{"audit_retention", "9600h", "how long the audit log is kept, at least 24h"},
 	{"drain_delay", "5s", "how long to go on serving after SIGTERM while no longer ready, 0s to 10s"},
 	{"worker_slots", "128", "deliveries under way at once, 1 to 4096"},
 	{"log_level", "info", "debug, info, warn or error"},
+	{"metrics_tenant_label", "top", "which accounts metrics tell apart: off, top (the 200 with the most requests) or all"},
 	{"limit_rstpwd", "5/h", "asks per account, client and address: RATE/UNIT[:BURST][,...] or off"},
 	{"limit_mutpwd", "5/10m", "password changes per account, client and user"},
 	{"limit_auth", "5/m", "sign-ins per account, client and address"},
@@ -50,9 +59,14 @@ var settings = []setting{
 	{"limit_ip_day", "200/d", "asks per client and day"},
 	{"limit_account", "50/s:200", "asks per account"},
 	{"limit_bad_token", "30/10m", "wrong links per client"},
+	{"limit_bad_callback", "30/10m", "callbacks of providers that prove nothing, per account and client"},
 	{"limit_recipient", "3/h,6/d", "mails per account and address; silent"},
 	{"limit_recipient_all", "10/d", "mails per address over all accounts; silent"},
 	{"limit_coalesce", "120s", "time within which a repeat sends the same link again; 0s to 1h, or off"},
+	{"canary", "false", "reset a password of the service's own every minute by each provider of the platform's chain: true or false"},
+	{"canary_address", "", "where the canary's mails go, as canary@probe.example.com; they are tagged, canary+TAG@"},
+	{"canary_inbox", "127.0.0.1:2526", "where the canary takes its mails by SMTP, HOST:PORT"},
+	{"canary_via", "", "HOST:PORT that the canary calls without TLS in place of the base URL's host (default: the base URL)"},
 	{"mailbox_addr", "127.0.0.1:1025", "where the development mailbox takes SMTP, HOST:PORT"},
 	{"dev_admin_token", "", "admin token of the development account (default: a new one is printed)"},
 }
@@ -66,24 +80,34 @@ type config struct {
 	httpAddr, adminAddr, mailboxAddr string
 
 	baseURL          *url.URL // nil: not given
+	onlyAccount      string   // id or slug; empty: any number
 	databaseURL      string
 	dataDir          string
 	keysFile         string
 	pluginDir        string
+	allowUnpinned    []string            // names of plugins
+	pluginPorts      map[string][]uint16 // by plugin's name
+	sandbox          host.Sandbox
+	webhookAllow     []netip.Prefix
 	defaultProviders []string
 	mailFrom         sdk.Mailbox // zero: not given
 	trustedProxies   []netip.Prefix
 	workerSlots      int
 	roles            roles
 	retention        time.Duration
+	auditRetention   time.Duration
 	drainDelay       time.Duration
 	allowUnsafe      bool
 	logLevel         string
+	accountLabel     observability.AccountLabel
 	limits           httpapi.Limits
 	recipient        core.Limit // per account and address
 	recipientAll     core.Limit // per address
 	coalesce         time.Duration
 	devAdminToken    tenants.Secret
+
+	canary                                bool
+	canaryAddress, canaryInbox, canaryVia string
 }
 
 // newConfig checks every value and names the first setting that is wrong, with
@@ -93,6 +117,7 @@ func newConfig(value func(key string) string) (config, error) {
 		httpAddr: value("http_addr"), adminAddr: value("admin_addr"), mailboxAddr: value("mailbox_addr"),
 		dataDir:       value("data_dir"),
 		logLevel:      value("log_level"),
+		onlyAccount:   value("account"),
 		devAdminToken: tenants.NewSecret(value("dev_admin_token")),
 	}
 	c.keysFile = or(value("keys_file"), filepath.Join(c.dataDir, "keys.json"))
@@ -109,7 +134,7 @@ func newConfig(value func(key string) string) (config, error) {
 		return c, badSetting("database_url", "", "sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE")
 	}
 	for _, check := range []func(*config, func(string) string) error{
-		(*config).readBaseURL, (*config).readPlugins, (*config).readSender, (*config).readNumbers, (*config).readLimits,
+		(*config).readBaseURL, (*config).readPlugins, (*config).readNetworks, (*config).readSender, (*config).readNumbers, (*config).readLimits, (*config).readCanary,
 	} {
 		if err := check(&c, value); err != nil {
 			return c, err
@@ -149,18 +174,53 @@ func (c *config) readPlugins(value func(string) string) error {
 			return err
 		}
 	}
+	c.allowUnpinned = splitList(value("plugin_allow_unpinned"))
+	if slices.ContainsFunc(c.allowUnpinned, func(name string) bool { return !tenants.ValidName(name) }) {
+		return badSetting("plugin_allow_unpinned", value("plugin_allow_unpinned"), "names of plugins, comma-separated")
+	}
+	c.pluginPorts = make(map[string][]uint16)
+	for _, text := range splitList(value("plugin_ports")) {
+		name, port, _ := strings.Cut(text, ":")
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || number == 0 || !tenants.ValidName(name) {
+			return badSetting("plugin_ports", value("plugin_ports"), "NAME:PORT, comma-separated, as smtp:2526")
+		}
+		c.pluginPorts[name] = append(c.pluginPorts[name], uint16(number))
+	}
+	c.sandbox = host.Sandbox(value("plugin_sandbox"))
+	if !slices.Contains([]host.Sandbox{host.SandboxBestEffort, host.SandboxRequired, host.SandboxOff}, c.sandbox) {
+		return badSetting("plugin_sandbox", value("plugin_sandbox"), "best-effort, required or off")
+	}
 	c.defaultProviders = splitList(value("default_providers"))
 	for _, name := range c.defaultProviders {
 		if !tenants.ValidName(name) {
 			return badSetting("default_providers", value("default_providers"), "names of 1 to 63 of a-z, 0-9 and \"-\", comma-separated")
 		}
 	}
-	for _, text := range splitList(value("trusted_proxies")) {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return badSetting("trusted_proxies", value("trusted_proxies"), "CIDRs, comma-separated, as 10.0.0.0/8")
+	return nil
+}
+
+// maxWebhookNetworks is how many the plugin takes.
+const maxWebhookNetworks = 64
+
+func (c *config) readNetworks(value func(string) string) error {
+	for _, list := range []struct {
+		key, accepts string
+		most         int
+		takes        func(netip.Prefix) bool
+		into         *[]netip.Prefix
+	}{
+		{"trusted_proxies", "CIDRs, comma-separated, as 10.0.0.0/8", len(value("trusted_proxies")), func(netip.Prefix) bool { return true }, &c.trustedProxies},
+		{"webhook_allow", "at most 64 CIDRs, comma-separated, as 10.1.0.0/16; none of this machine's loopback, and no IPv4 network written as IPv6", maxWebhookNetworks,
+			func(p netip.Prefix) bool { return !p.Addr().IsLoopback() && !p.Addr().Is4In6() }, &c.webhookAllow},
+	} {
+		for _, text := range splitList(value(list.key)) {
+			prefix, err := netip.ParsePrefix(text)
+			if err != nil || !list.takes(prefix) || len(*list.into) == list.most {
+				return badSetting(list.key, value(list.key), list.accepts)
+			}
+			*list.into = append(*list.into, prefix.Masked())
 		}
-		c.trustedProxies = append(c.trustedProxies, prefix.Masked())
 	}
 	return nil
 }
@@ -203,6 +263,9 @@ func (c *config) readNumbers(value func(string) string) error {
 	if c.retention, err = time.ParseDuration(value("retention")); err != nil || c.retention < 24*time.Hour {
 		return badSetting("retention", value("retention"), "a duration of at least 24h, as 720h")
 	}
+	if c.auditRetention, err = time.ParseDuration(value("audit_retention")); err != nil || c.auditRetention < 24*time.Hour {
+		return badSetting("audit_retention", value("audit_retention"), "a duration of at least 24h, as 9600h")
+	}
 	if c.drainDelay, err = time.ParseDuration(value("drain_delay")); err != nil || c.drainDelay < 0 || c.drainDelay > 10*time.Second {
 		return badSetting("drain_delay", value("drain_delay"), "a duration of 0s to 10s, as 5s")
 	}
@@ -211,6 +274,10 @@ func (c *config) readNumbers(value func(string) string) error {
 	}
 	if _, err := parseLevel(c.logLevel); err != nil {
 		return badSetting("log_level", c.logLevel, "debug, info, warn or error")
+	}
+	c.accountLabel = observability.AccountLabel(value("metrics_tenant_label"))
+	if !slices.Contains([]observability.AccountLabel{observability.AccountsOff, observability.AccountsTop, observability.AccountsAll}, c.accountLabel) {
+		return badSetting("metrics_tenant_label", value("metrics_tenant_label"), "off, top or all")
 	}
 	return nil
 }
@@ -223,6 +290,7 @@ func (c *config) readLimits(value func(string) string) error {
 		{"limit_rstpwd", &c.limits.Rstpwd}, {"limit_mutpwd", &c.limits.Mutpwd},
 		{"limit_auth", &c.limits.Auth}, {"limit_ip", &c.limits.IP}, {"limit_ip_day", &c.limits.IPDay},
 		{"limit_account", &c.limits.Account}, {"limit_bad_token", &c.limits.BadToken},
+		{"limit_bad_callback", &c.limits.BadCallback},
 		{"limit_recipient", &c.recipient}, {"limit_recipient_all", &c.recipientAll},
 	} {
 		parsed, err := core.ParseLimit(value(limit.key))
@@ -230,6 +298,13 @@ func (c *config) readLimits(value func(string) string) error {
 			return badSetting(limit.key, value(limit.key), "RATE/UNIT[:BURST][,...] as 5/h, 5/10m or 20/m:10,200/d, or off")
 		}
 		*limit.into = parsed
+	}
+	for key, limit := range map[string]core.Limit{"limit_recipient": c.recipient, "limit_recipient_all": c.recipientAll} {
+		for _, rate := range limit.Rates {
+			if rate.Burst == 0 && rate.Count > core.MaxWindow {
+				return badSetting(key, value(key), fmt.Sprintf("a RATE of at most %d, or more with a BURST, as 100/d:20", core.MaxWindow))
+			}
+		}
 	}
 	if err := c.limits.Validate(); err != nil {
 		return usageError{err}
@@ -262,6 +337,14 @@ func (r roles) String() string {
 // sqlite says whether the database is the embedded one.
 func (c *config) sqlite() bool { return strings.HasPrefix(c.databaseURL, "sqlite://") }
 
+// engine names the database in spans and metrics.
+func (c *config) engine() string {
+	if c.sqlite() {
+		return "sqlite"
+	}
+	return "postgresql"
+}
+
 // limitsOff names the limits that are switched off, for a warning at start.
 func (c *config) limitsOff() []string {
 	var names []string
@@ -271,7 +354,7 @@ func (c *config) limitsOff() []string {
 	}{
 		{"RSTPWD", c.limits.Rstpwd.Off}, {"MUTPWD", c.limits.Mutpwd.Off}, {"AUTH", c.limits.Auth.Off},
 		{"IP", c.limits.IP.Off}, {"IP_DAY", c.limits.IPDay.Off}, {"ACCOUNT", c.limits.Account.Off},
-		{"BAD_TOKEN", c.limits.BadToken.Off}, {"RECIPIENT", c.recipient.Off}, {"RECIPIENT_ALL", c.recipientAll.Off},
+		{"BAD_TOKEN", c.limits.BadToken.Off}, {"BAD_CALLBACK", c.limits.BadCallback.Off}, {"RECIPIENT", c.recipient.Off}, {"RECIPIENT_ALL", c.recipientAll.Off},
 		{"COALESCE", c.coalesce == 0},
 	} {
 		if limit.off {

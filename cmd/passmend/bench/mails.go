@@ -27,7 +27,7 @@ const (
 // mails measures how many mails go from request to the sink in a second, and what
 // they cost the server.
 func (b *bench) mails(ctx context.Context) error {
-	alone := b.limit("SMTP provider alone, without a server, 16 connections", "1/s")
+	alone := b.limit("SMTP provider alone, without a server, 16 at once", "1/s")
 	rate := b.figure("mails end to end, request to the sink's 250", "1/s", atLeast(3000))
 	rate.Note = fmt.Sprintf("at most %d requests under way; every request's mail arrived", underWay)
 	cpu := b.figure("server CPU for 1,000 mails, plugin included", "s", atMost(0.5))
@@ -126,6 +126,12 @@ func (b *bench) measureMailing(ctx context.Context, l load, p *process, to *sink
 	taken, began := to.taken.Load(), time.Now()
 	if !pause(ctx, l.length) {
 		return m, ctx.Err()
+	}
+	// A rate of none is no figure: where a mail takes longer, the measure does too.
+	for to.taken.Load() == taken && time.Since(began) < arriveTime {
+		if !pause(ctx, 10*time.Millisecond) {
+			return m, ctx.Err()
+		}
 	}
 	m.mails = float64(to.taken.Load() - taken)
 	m.perSecond = m.mails / time.Since(began).Seconds()

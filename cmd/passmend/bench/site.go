@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +31,7 @@ type site struct {
 	url      string // of the database
 	keysFile string
 	accounts []account
+	ports    []string // of the sinks, as the plugins' cage is told
 }
 
 type account struct {
@@ -127,6 +129,7 @@ func (s *site) seed(ctx context.Context, store *sqlstore.Store, accounts, users 
 // provide leads an account's mail, or with no account the platform's, to a sink.
 func (s *site) provide(ctx context.Context, store *sqlstore.Store, owner tenants.AccountID, to *sink) error {
 	name := "sink" + strconv.Itoa(s.number)
+	s.ports = append(s.ports, "smtp:"+strconv.Itoa(to.port()))
 	err := store.CreateProvider(ctx, owner, core.Provider{
 		ID: core.ProviderID(s.b.NewID()), Account: owner, Name: name, Plugin: "smtp", Settings: to.settings(),
 	})
@@ -166,7 +169,7 @@ func (s *site) serve(ctx context.Context, settings ...string) (*process, error) 
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + s.b.temporary, "HOME=" + s.dir,
 		"PASSMEND_DATA_DIR=" + s.dir, "PASSMEND_KEYS_FILE=" + s.keysFile, "PASSMEND_DATABASE_URL=" + s.url,
-		"PASSMEND_PLUGIN_DIR=" + s.b.PluginDir,
+		"PASSMEND_PLUGIN_DIR=" + s.b.PluginDir, "PASSMEND_PLUGIN_PORTS=" + strings.Join(s.ports, ","),
 		"PASSMEND_DEFAULT_PROVIDERS=sink" + strconv.Itoa(s.number),
 		"PASSMEND_BASE_URL=http://127.0.0.1", "PASSMEND_HTTP_ADDR=" + http, "PASSMEND_ADMIN_ADDR=" + admin,
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -12,15 +13,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// disk is one that a test can fill, and what that asks for afterwards.
+type disk struct {
+	fill func(*site, *server)
+	free func()
+	// release ends the leases of what went out and could not be written down.
+	release func(*site, *server)
+}
+
 // T36: a full disk stops acceptance, honestly, and nothing else for longer than it
 // is full.
 func TestChaosDiskFullOnSQLite(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
-		open func(t *testing.T, dir string) (fill func(srv *server), free func())
+		open func(t *testing.T, dir string) (fill func(*site, *server), free func())
 	}{
-		{"files may not grow", openLimited},
+		{"files may not be written", openLimited},
 		{"a full file system", openSmall},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -31,71 +40,79 @@ func TestChaosDiskFullOnSQLite(t *testing.T) {
 				t.Fatal(err)
 			}
 			fill, free := c.open(t, data)
-			testDiskFull(t, dir, fill, free)
+			s, _ := newSite(t, siteConfig{dir: dir, users: usersFor(diskHold() + 30*time.Second)})
+			ops, full, almost := testDiskFull(t, s, disk{fill: fill, free: free, release: func(_ *site, srv *server) {
+				if status, _ := srv.stop(); status != 0 {
+					t.Errorf("exit status %d", status)
+				}
+				srv.up()
+				srv.ready()
+			}})
+			judgeDiskFull(t, s, ops, ops)
+			if accepted := acceptedWithin(ops, full, almost); accepted > 0 {
+				t.Errorf("%d requests were accepted while the disk was full", accepted)
+			}
 		})
 	}
 }
 
-func testDiskFull(t *testing.T, dir string, fill func(*server), free func()) {
-	hold := 2 * time.Second
+// diskHold is how long a disk is full.
+func diskHold() time.Duration {
 	if thorough() {
-		hold = time.Minute
+		return time.Minute
 	}
-	rate := *flagRate
-	s, _ := newSite(t, siteConfig{dir: dir, users: int((hold + 30*time.Second).Seconds()) * rate})
+	return 2 * time.Second
+}
+
+// testDiskFull gives what was told, and the first and the last moment at which the
+// disk was full for certain.
+func testDiskFull(t *testing.T, s *site, d disk) (ops []Operation, full, almost time.Time) {
+	t.Helper()
 	srv := s.serve()
-	load := s.load([]*server{srv}, s.addresses, rate)
+	load := s.load([]*server{srv}, s.addresses, *flagRate)
 	answered := func(status int, since time.Time) bool {
 		ops, err := ReadOperations(load.config.Journal)
-		if err != nil {
-			return false // the last line is being written
-		}
-		for _, op := range ops {
-			if op.Status == status && op.At.After(since) {
-				return true
-			}
-		}
-		return false
+		return err == nil && slices.ContainsFunc(ops, func(op Operation) bool { // err: the last line is being written
+			return op.Status == status && op.At.After(since)
+		})
 	}
 	eventually(t, 20*time.Second, "requests are accepted", func() bool { return answered(http.StatusAccepted, time.Time{}) })
-	s.ledger.checkpoint() // or what is left of the journal has room for seconds
-	fill(srv)
+	d.fill(s, srv)
 	filled := time.Now()
 	eventually(t, 20*time.Second, "the full disk shows", func() bool { return answered(http.StatusServiceUnavailable, filled) })
-	full := time.Now()
-	time.Sleep(hold)
-	almost := time.Now()
-	free()
+	full = time.Now()
+	time.Sleep(diskHold())
+	almost = time.Now()
+	d.free()
 	freed := time.Now()
 	eventually(t, 10*time.Second, "requests are accepted again", func() bool { return answered(http.StatusAccepted, freed) })
 	t.Logf("full for %s, showed after %s; accepted again %s after there was room", almost.Sub(filled).Round(time.Millisecond),
 		full.Sub(filled).Round(time.Millisecond), time.Since(freed).Round(time.Millisecond))
 	if !thorough() {
-		// What went out and could not be written down is free again when its lease has
-		// lapsed, in a minute, or when the server is started anew.
 		time.Sleep(300 * time.Millisecond)
-		ops := operations(t, load)
-		if status, _ := srv.stop(); status != 0 {
-			t.Errorf("exit status %d", status)
-		}
-		srv.up()
-		srv.ready()
-		judgeDiskFull(t, s, srv, ops, full, almost)
-		return
 	}
-	judgeDiskFull(t, s, srv, operations(t, load), full, almost)
+	ops = operations(t, load)
+	if !thorough() {
+		// What went out and could not be written down is free again when its lease has
+		// lapsed, in a minute.
+		d.release(s, srv)
+	}
+	if ends := srv.ends.Load(); ends != 0 {
+		t.Errorf("the server ended %d times by itself", ends)
+	}
+	return ops, full, almost
 }
 
-// judgeDiskFull: what the ledger knows decides about every answer.
-func judgeDiskFull(t *testing.T, s *site, srv *server, ops []Operation, full, almost time.Time) {
+// judgeDiskFull: what the ledger knows decides about every answer. told are the
+// answers as they were, ops with those that can be of a commit.
+func judgeDiskFull(t *testing.T, s *site, told, ops []Operation) {
 	t.Helper()
 	waitUntilSettled(t, s, !thorough())
 	found := Compare(ops, s.mails(), s.ledger.requests())
-	t.Logf("answers by status: %v; %d acknowledged, %d got mail; lost %d, phantom %d, duplicates %d", statuses(ops),
+	t.Logf("answers by status: %v; %d acknowledged, %d got mail; lost %d, phantom %d, duplicates %d", statuses(told),
 		found.Acknowledged, found.Delivered, len(found.Lost), len(found.Phantom), len(found.Duplicates))
 	judge(t, s, found)
-	accepted := 0
-	for _, op := range ops {
+	for _, op := range told {
 		switch {
 		case op.Outcome == Invoked:
 		case op.Outcome == Info:
@@ -104,20 +121,24 @@ func judgeDiskFull(t *testing.T, s *site, srv *server, ops []Operation, full, al
 			t.Error("503 without Retry-After")
 		case op.Status != http.StatusServiceUnavailable && op.Status != http.StatusAccepted && op.Status != 0:
 			t.Errorf("status %d", op.Status)
-		case op.Status == http.StatusAccepted && op.At.After(full) && op.At.Before(almost):
-			accepted++
 		}
-	}
-	if accepted > 0 {
-		t.Errorf("%d requests were accepted while the disk was full", accepted)
-	}
-	if ends := srv.ends.Load(); ends != 0 {
-		t.Errorf("the server ended %d times by itself", ends)
 	}
 }
 
-// openLimited keeps the server's files from growing beyond their present size.
-func openLimited(t *testing.T, data string) (fill func(*server), free func()) {
+// acceptedWithin counts what was accepted between two moments.
+func acceptedWithin(ops []Operation, from, until time.Time) (n int) {
+	for _, op := range ops {
+		if op.Outcome == OK && op.At.After(from) && op.At.Before(until) {
+			n++
+		}
+	}
+	return n
+}
+
+// openLimited keeps the server from writing to any file, which needs no root. No
+// larger limit would do: the journal is written anew from its beginning as long as
+// the database has room in its own pages.
+func openLimited(t *testing.T, _ string) (fill func(*site, *server), free func()) {
 	var limited int
 	limit := func(bytes uint64) {
 		var before unix.Rlimit
@@ -128,30 +149,33 @@ func openLimited(t *testing.T, data string) (fill func(*server), free func()) {
 			t.Fatal(err)
 		}
 	}
-	fill = func(srv *server) {
-		info, err := os.Stat(filepath.Join(data, "passmend.db-wal"))
-		if err != nil {
-			t.Fatal(err)
-		}
+	fill = func(_ *site, srv *server) {
 		limited = srv.pid()
-		limit(uint64(info.Size()))
+		limit(0)
 	}
 	return fill, func() { limit(unix.RLIM_INFINITY) }
 }
 
-// openSmall puts the data on a small file system of its own, which only root may
-// make, and fills it with a file.
-func openSmall(t *testing.T, data string) (fill func(*server), free func()) {
-	if err := unix.Mount("tmpfs", data, "tmpfs", 0, "size=48m,mode=0700"); err != nil {
+// openSmall puts the data on a small file system of its own and fills it.
+func openSmall(t *testing.T, data string) (fill func(*site, *server), free func()) {
+	write, remove := mountSmall(t, data, "48m")
+	return func(s *site, _ *server) { s.ledger.checkpoint(); write() }, remove
+}
+
+// mountSmall makes a directory a file system of its own, which only root may do;
+// write fills it with a file.
+func mountSmall(t *testing.T, dir, size string) (write, remove func()) {
+	t.Helper()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size+",mode=0700"); err != nil {
 		t.Skipf("a file system of its own needs root: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(data, unix.MNT_DETACH); err != nil {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
-	filler := filepath.Join(data, "filler")
-	fill = func(*server) {
+	filler := filepath.Join(dir, "filler")
+	write = func() {
 		file, err := os.Create(filler)
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +190,7 @@ func openSmall(t *testing.T, data string) (fill func(*server), free func()) {
 			}
 		}
 	}
-	return fill, func() {
+	return write, func() {
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}

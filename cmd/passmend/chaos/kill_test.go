@@ -23,9 +23,10 @@ type nemesis struct {
 	pause    time.Duration   // longest, before a kill
 	down     time.Duration   // longest, before the restart
 	cluster  *pgtest.Cluster // nil: SQLite
-	outages  [][2]time.Time  // when the database went away: not before and not after
+	outages  outages
 	inFlight inFlight
 	kills    map[string]int
+	every    time.Duration // on average from one kill of a storm to the next
 }
 
 func newNemesis(t *testing.T, s *site, servers ...*server) *nemesis {
@@ -50,8 +51,8 @@ func (n *nemesis) upTo(most time.Duration) time.Duration {
 	return time.Duration(n.random.Int64N(int64(most)))
 }
 
-// strike waits, kills one victim and brings it back.
-func (n *nemesis) strike(victim string) {
+// strike waits, kills one victim and brings it back; number of how many it is.
+func (n *nemesis) strike(victim string, number, of int) {
 	n.t.Helper()
 	time.Sleep(n.upTo(n.pause))
 	srv := n.servers[n.random.IntN(len(n.servers))]
@@ -87,7 +88,7 @@ func (n *nemesis) strike(victim string) {
 		n.t.Fatalf("no way to kill %q", victim)
 	}
 	n.kills[victim]++
-	n.t.Logf("killed %s at %s, %d more mails under way, back after %s", victim, begun.Format("15:04:05.000"), hit, time.Since(begun).Round(time.Millisecond))
+	n.t.Logf("kill %d of %d: %s at %s, %d more mails under way, back after %s", number, of, victim, begun.Format("15:04:05.000"), hit, time.Since(begun).Round(time.Millisecond))
 }
 
 // killPlugin freezes the plugins first: then what is under way in them is what the
@@ -141,15 +142,19 @@ func (n *nemesis) killBackend() {
 	eventually(n.t, time.Minute, "PostgreSQL has recovered", func() bool { return n.site.ledger.unfinished() >= 0 })
 }
 
+// outages are the times within which the database went away: not before and not
+// after.
+type outages [][2]time.Time
+
 // unsure turns refusals into unknown outcomes where the database went away after
 // they were asked for.
-func (n *nemesis) unsure(ops []Operation) []Operation {
+func (o outages) unsure(ops []Operation) []Operation {
 	asked := make(map[string]time.Time)
 	for i, op := range ops {
 		if op.Outcome == Invoked {
 			asked[op.Address] = op.At
 		}
-		for _, outage := range n.outages {
+		for _, outage := range o {
 			if op.Outcome == Fail && op.Status == http.StatusServiceUnavailable &&
 				asked[op.Address].Before(outage[1]) && op.At.After(outage[0]) {
 				ops[i].Outcome = Info
@@ -167,26 +172,53 @@ func (n *nemesis) storm(kills int, victims ...string) {
 		order = append(order, victims[i%len(victims)])
 	}
 	n.random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-	for _, victim := range order {
-		n.strike(victim)
+	begun := time.Now()
+	for i, victim := range order {
+		n.strike(victim, i+1, kills)
 	}
+	n.every = time.Since(begun) / time.Duration(kills)
 }
 
 // settle waits until nothing is pending, and holds what came out against what was
-// promised. Quick: what waits for a later hour is due now.
+// promised. Quick: what waits for a later hour, or for a lease whose holder does not
+// know of it, is due now.
 func (n *nemesis) settle(load *Load, quick bool) Findings {
 	n.t.Helper()
 	ops := operations(n.t, load)
 	n.t.Logf("answers by status: %v", statuses(ops))
 	begun := time.Now()
+	if quick {
+		n.site.ledger.lapse()
+	}
 	waitUntilSettled(n.t, n.site, quick)
 	settled := time.Since(begun)
-	found := Compare(n.unsure(ops), n.site.mails(), n.site.ledger.requests())
+	found := Compare(n.outages.unsure(ops), n.site.mails(), n.site.ledger.requests())
 	n.t.Logf("%v killed; %d acknowledged, %d unsure, %d refused; %d got mail, %d ended otherwise; lost %d, vanished %d, phantom %d, duplicates %d of %d in flight; answer to mail: p99 %s, slowest %s; settled in %s",
 		n.kills, found.Acknowledged, found.Unsure, found.Refused, found.Delivered, found.Ended,
 		len(found.Lost), len(found.Vanished), len(found.Phantom), len(found.Duplicates), len(n.inFlight),
 		found.P99.Round(time.Millisecond), found.Slowest.Round(time.Millisecond), settled.Round(time.Millisecond))
+	n.share(found)
 	return found
+}
+
+// share tells how many of the mails were too many. A kill doubles what it finds
+// under way, however many mails there are between two kills, so the share says
+// nothing without the time between them; T35 reckons with 5 s.
+func (n *nemesis) share(found Findings) {
+	n.t.Helper()
+	if n.every == 0 || found.Delivered == 0 {
+		return
+	}
+	percent := 100 * float64(len(found.Duplicates)) / float64(found.Delivered)
+	n.t.Logf("%.1f duplicates a kill, %.2f %% of the mails with a kill every %s: %.2f %% with one every 5s",
+		float64(len(found.Duplicates))/float64(max(1, n.total())), percent, n.every.Round(time.Millisecond), percent*n.every.Seconds()/5)
+}
+
+func (n *nemesis) total() (kills int) {
+	for _, count := range n.kills {
+		kills += count
+	}
+	return kills
 }
 
 func waitUntilSettled(t *testing.T, s *site, quick bool) {

@@ -1,13 +1,14 @@
 package chaos
 
 import (
-	"database/sql"
+	"context"
 	"errors"
-	"net"
 	"net/url"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/passmend/passmend/core/sqlstore/pgtest"
 )
@@ -32,31 +33,62 @@ func newDatabase(t *testing.T) string {
 // database on it.
 func newCluster(t *testing.T) (*pgtest.Cluster, string) {
 	t.Helper()
-	onPostgres(t)
-	// Not t.TempDir: its parent is closed to the user that PostgreSQL runs as.
+	cluster := makeCluster(t, clusterDir(t), nil)
+	return cluster, startEmpty(t, cluster)
+}
+
+// clusterDir is an empty directory for a cluster. Not t.TempDir: its parent is
+// closed to the user that PostgreSQL runs as. Not pgtest.Dir: here the disk counts.
+func clusterDir(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "passmend-chaos-pg-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	cluster, err := pgtest.NewCluster(dir, nil)
+	return dir
+}
+
+// makeCluster makes a cluster, which is stopped when the test ends.
+func makeCluster(t *testing.T, dir string, settings map[string]string) *pgtest.Cluster {
+	t.Helper()
+	onPostgres(t)
+	cluster, err := pgtest.NewCluster(dir, settings)
 	if errors.Is(err, pgtest.ErrNoBinaries) && os.Getenv("CI") != "true" {
 		t.Skipf("NOT TESTED on PostgreSQL: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	startCluster(t, cluster)
 	t.Cleanup(func() { _ = cluster.Stop() })
-	db, err := sql.Open("pgx", cluster.URL("postgres"))
+	return cluster
+}
+
+// startEmpty starts it for the first time and gives the URL of an empty database.
+func startEmpty(t *testing.T, cluster *pgtest.Cluster) string {
+	t.Helper()
+	startCluster(t, cluster)
+	if _, err := queryOnce(t.Context(), cluster.URL("postgres"), `CREATE DATABASE chaos`); err != nil {
+		t.Fatal(err)
+	}
+	return cluster.URL("chaos")
+}
+
+// queryOnce runs one statement on a connection of its own and gives the first value
+// of its answer, as text; empty when there is none.
+func queryOnce(ctx context.Context, database, statement string) (value string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, database)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), `CREATE DATABASE chaos`); err != nil {
-		t.Fatal(err)
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	results, err := conn.PgConn().Exec(ctx, statement).ReadAll()
+	if err == nil && len(results) > 0 && len(results[0].Rows) > 0 {
+		value = string(results[0].Rows[0][0])
 	}
-	return cluster, cluster.URL("chaos")
+	return value, err
 }
 
 // startCluster starts it, again when its port was taken while it was down.
@@ -111,7 +143,7 @@ func TestChaosControlAsynchronousCommit(t *testing.T) {
 	srv.ready()
 	// The worker's outcomes are lost too: only the ledger is asked, not whether it
 	// settles.
-	ops := n.unsure(operations(t, load))
+	ops := n.outages.unsure(operations(t, load))
 	found := Compare(ops, s.mails(), s.ledger.requests())
 	t.Logf("%d acknowledged, lost %d, vanished %d", found.Acknowledged, len(found.Lost), len(found.Vanished))
 	if len(found.Vanished) == 0 {
@@ -145,16 +177,8 @@ func TestChaosNetworkToPostgres(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			database := newDatabase(t)
-			address, err := url.Parse(database)
-			if err != nil {
-				t.Fatal(err)
-			}
-			proxy, err := NewProxy(address.Host)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = proxy.Close() })
-			address.Host = net.JoinHostPort("127.0.0.1", proxyPort(t, proxy))
+			proxy, address := newProxy(t, database), parseURL(t, database)
+			address.Host = proxy.Addr()
 			s, _ := newSite(t, siteConfig{database: database, through: address.String(), users: 50 * int((c.lasts + 20*time.Second).Seconds())})
 			srv := s.serve()
 			load := s.load([]*server{srv}, s.addresses, 50)
@@ -181,11 +205,22 @@ func TestChaosNetworkToPostgres(t *testing.T) {
 	}
 }
 
-func proxyPort(t *testing.T, proxy *Proxy) string {
+// newProxy leads to a database's server.
+func newProxy(t *testing.T, database string) *Proxy {
 	t.Helper()
-	_, port, err := net.SplitHostPort(proxy.Addr())
+	proxy, err := NewProxy(parseURL(t, database).Host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return port
+	t.Cleanup(func() { _ = proxy.Close() })
+	return proxy
+}
+
+func parseURL(t *testing.T, database string) *url.URL {
+	t.Helper()
+	address, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
 }

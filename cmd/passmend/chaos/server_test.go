@@ -109,13 +109,17 @@ func (srv *server) pid() int {
 	return srv.cmd.Process.Pid
 }
 
-// kill ends the process the hard way, and with it, beforehand, those named.
-func (srv *server) kill(beforehand ...int) {
+// kill ends the process the hard way, and those named with it. It stands still
+// first, or it would live to see and note that the others are gone.
+func (srv *server) kill(others ...int) {
 	srv.mu.Lock()
 	srv.down = true
 	cmd, done := srv.cmd, srv.done
 	srv.mu.Unlock()
-	for _, pid := range beforehand {
+	if cmd != nil {
+		_ = cmd.Process.Signal(syscall.SIGSTOP)
+	}
+	for _, pid := range others {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	if cmd != nil {

@@ -10,8 +10,8 @@ import (
 
 var webURL = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"\x60{}|\\^]+`)
 
-// links gives the http and https URLs of a mail, each once.
-func links(text, document string) []string {
+// Links gives the http and https URLs of a mail's text and of its HTML, each once.
+func Links(text, document string) []string {
 	found := []string{}
 	add := func(link string) {
 		if !slices.Contains(found, link) {

@@ -46,8 +46,8 @@ type Message struct {
 	images map[string]string // content id to data: URL
 }
 
-// parse never fails: what cannot be decoded is shown as it came.
-func parse(recipients []string, raw []byte, received time.Time) Message {
+// Parse decodes a mail. It never fails: what cannot be decoded is shown as it came.
+func Parse(recipients []string, raw []byte, received time.Time) Message {
 	parsed := Message{Received: received, To: recipients, Raw: string(raw), images: map[string]string{}}
 	if parsed.To == nil {
 		parsed.To = []string{}
@@ -59,7 +59,7 @@ func parse(recipients []string, raw []byte, received time.Time) Message {
 		parsed.header(mail.Header{Header: entity.Header})
 		_ = parsed.body(entity, err) // a broken structure ends the walk; what was found stays
 	}
-	parsed.Links = links(parsed.Text, parsed.HTML)
+	parsed.Links = Links(parsed.Text, parsed.HTML)
 	return parsed
 }
 

@@ -168,7 +168,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add("Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhttps://a.example/.\n--b--")
 	f.Add("Content-Type: text/html\n\n<a href=https://a.example><head")
 	f.Fuzz(func(t *testing.T, raw string) {
-		got := mailbox.Parse([]byte(raw))
+		got := mailbox.ParseOne([]byte(raw))
 		for _, link := range got.Links {
 			if !strings.HasPrefix(strings.ToLower(link), "http") {
 				t.Errorf("link %q", link)

@@ -217,7 +217,7 @@ func TestPreviewKeepsItsDoctypeFirst(t *testing.T) {
 		"<head":                           `<base target="_blank"><head`,
 		"İİİİ<head><p>":                   `İİİİ<head><base target="_blank"><p>`,
 	} {
-		got := mailbox.Parse([]byte("Content-Type: text/html; charset=utf-8\r\n\r\n" + document)).Preview()
+		got := mailbox.ParseOne([]byte("Content-Type: text/html; charset=utf-8\r\n\r\n" + document)).Preview()
 		if got != want {
 			t.Errorf("%q: %q, want %q", document, got, want)
 		}

@@ -66,7 +66,7 @@ func (s *session) Data(r io.Reader) error {
 	if len(raw) > maxMessageBytes {
 		return smtp.ErrDataTooLarge
 	}
-	s.mailbox.keep(parse(recipients, raw, time.Now()))
+	s.mailbox.keep(Parse(recipients, raw, time.Now()))
 	return nil
 }
 

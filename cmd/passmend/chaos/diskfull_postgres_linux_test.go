@@ -1,0 +1,94 @@
+package chaos
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/passmend/passmend/core/sqlstore/pgtest"
+)
+
+// T36 on PostgreSQL. Without room for a table's next page it refuses the statement
+// and stays, and still takes, for good, what fits into a page that is there; without room for its write-ahead log it ends, cannot start again, and
+// is started by its supervisor until there is room. passmend is not started again.
+func TestChaosDiskFullOnPostgres(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		log  bool // the write-ahead log needs room at once
+	}{
+		{"no room for tables", false},
+		{"no room for the write-ahead log", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			onPostgres(t)
+			dir := clusterDir(t)
+			write, remove := mountSmall(t, dir, "256m")
+			cluster := makeCluster(t, dir, map[string]string{"max_wal_size": "64MB", "min_wal_size": "32MB"})
+			database := startEmpty(t, cluster)
+			watch := supervise(t, cluster)
+			s, _ := newSite(t, siteConfig{database: database, users: usersFor(diskHold() + 30*time.Second)})
+			var away outages
+			ops, full, almost := testDiskFull(t, s, disk{
+				fill: func(s *site, _ *server) {
+					s.ledger.exec(`SELECT pg_switch_wal()`) // a segment of the log has room for longer than this takes
+					s.ledger.exec(`CHECKPOINT`)
+					write()
+					if c.log {
+						begun := time.Now()
+						endLog(t, s.ledger, cluster)
+						away = append(away, [2]time.Time{begun, time.Now()})
+					}
+				},
+				free:    remove,
+				release: func(s *site, _ *server) { s.ledger.lapse() },
+			})
+			judgeDiskFull(t, s, ops, away.unsure(slices.Clone(ops)))
+			ended, started := watch()
+			accepted := acceptedWithin(ops, full, almost)
+			t.Logf("PostgreSQL was found ended %d times and came back %d times; %d requests were accepted while the disk was full", ended, started, accepted)
+			if c.log && (started != 1 || accepted > 0) {
+				t.Error("it must have come back once, when there was room, and nothing be accepted before")
+			}
+		})
+	}
+}
+
+// endLog takes up segments of the log until there is no room for the next.
+func endLog(t *testing.T, l *ledger, cluster *pgtest.Cluster) {
+	t.Helper()
+	eventually(t, 20*time.Second, "PostgreSQL has ended for want of room", func() bool {
+		_, _ = l.try(`SELECT pg_switch_wal()`)
+		return !cluster.Running()
+	})
+}
+
+// supervise starts a cluster again when it ends, every second as a service manager
+// does, until the test ends or it is asked how often that was.
+func supervise(t *testing.T, cluster *pgtest.Cluster) (watch func() (ended, started int)) {
+	t.Helper()
+	var supervisor sync.WaitGroup
+	stop := make(chan struct{})
+	var ended, started int
+	supervisor.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Second):
+			}
+			if cluster.Running() {
+				continue
+			}
+			ended++
+			if cluster.Start() == nil {
+				started++
+			}
+		}
+	})
+	once := sync.OnceFunc(func() { close(stop); supervisor.Wait() })
+	t.Cleanup(once)
+	return func() (int, int) { once(); return ended, started }
+}
