@@ -18,20 +18,21 @@ type room struct {
 // everything but what belongs to cmd: what tests of the service's own rooms may use.
 var service = []string{
 	"tenants", "core", "core/worker", "core/sqlstore", "core/keys", "core/render", "core/httpapi", "core/httpapi/contract", "core/coretest", "core/sqlstore/pgtest",
-	"plugins/sdk", "plugins/sdk/serve", "plugins/sdk/sdktest", "plugins/host", "plugins/smtp", "plugins/smtp/smtptest", "plugins/postmark", "plugins/webhook",
+	"plugins/sdk", "plugins/sdk/serve", "plugins/sdk/sdktest", "plugins/host", "plugins/host/bundle",
+	"plugins/smtp", "plugins/smtp/smtptest", "plugins/postmark", "plugins/postmark/postmarktest", "plugins/webhook",
 	"observability",
 }
 
 // what a vendor has too, and may test with.
-var vendor = []string{"plugins/sdk", "plugins/sdk/serve", "plugins/sdk/sdktest", "plugins/smtp", "plugins/smtp/smtptest", "plugins/postmark", "plugins/webhook"}
+var vendor = []string{"plugins/sdk", "plugins/sdk/serve", "plugins/sdk/sdktest", "plugins/smtp", "plugins/smtp/smtptest", "plugins/postmark", "plugins/postmark/postmarktest", "plugins/webhook"}
 
 // production is what the passmend command may wire: all but the fakes.
 var production = slices.DeleteFunc(slices.Clone(targets), func(s string) bool {
-	return s == "core/coretest" || s == "core/sqlstore/pgtest" || s == "plugins/smtp/smtptest"
+	return slices.Contains([]string{"core/coretest", "core/sqlstore/pgtest", "plugins/smtp/smtptest", "plugins/postmark/postmarktest"}, s)
 })
 
 // testTools are what only tests and their fakes name.
-var testTools = []string{"testing", "log", "go-cmp", "rapid", "goleak", "chromedp", "openapi", "pebble", "dns"}
+var testTools = []string{"testing", "log", "go-cmp", "rapid", "goleak", "chromedp", "openapi", "pebble", "dns", "webhooks"}
 
 // rooms is the import table of ARCHITECTURE.md, written a second time on purpose:
 // .golangci.yaml says it as prohibitions, this says it as permissions.
@@ -41,18 +42,20 @@ var rooms = []room{
 	{dir: "core/worker", ours: []string{"core", "tenants"}, libraries: []string{"gobreaker"}, testOurs: service},
 	{dir: "core/sqlstore", ours: []string{"core", "tenants", "core/sqlstore"}, libraries: []string{"bun", "pgx", "sqlite", "sql"}, testOurs: service},
 	{dir: "core/sqlstore/pgtest", ours: []string{"core", "tenants", "core/sqlstore", "core/sqlstore/pgtest"}, libraries: append(slices.Clone(testTools), "bun", "pgx", "sqlite", "sql"), testOurs: service},
-	{dir: "core/keys", ours: []string{"core", "tenants"}, libraries: []string{"tink", "x/crypto"}, testOurs: service},
+	{dir: "core/keys", ours: []string{"core", "tenants"}, libraries: []string{"age", "tink", "x/crypto"}, testOurs: service},
 	{dir: "core/render", ours: []string{"core", "tenants", "plugins/sdk", "core/render"}, testOurs: service},
-	{dir: "core/httpapi", ours: []string{"core", "tenants", "core/httpapi"}, libraries: []string{"gin", "gin parts"}, testOurs: service},
+	{dir: "core/httpapi", ours: []string{"core", "tenants", "core/httpapi"}, libraries: []string{"gin", "gin parts", "yaml"}, testOurs: service},
 	{dir: "core/httpapi/contract", ours: []string{"core/httpapi/contract"}, testOurs: service},
 	{dir: "core/coretest", ours: []string{"core", "tenants", "plugins/sdk"}, libraries: testTools, testOurs: service},
 	{dir: "plugins/sdk", testOurs: vendor},
 	{dir: "plugins/sdk/serve", ours: []string{"plugins/sdk", "plugins/sdk/serve"}, libraries: []string{"go-plugin", "hclog", "grpc", "protobuf"}, testOurs: vendor},
 	{dir: "plugins/sdk/sdktest", ours: []string{"plugins/sdk", "plugins/sdk/serve", "plugins/sdk/sdktest"}, testOurs: vendor},
-	{dir: "plugins/host", ours: []string{"plugins/sdk", "plugins/sdk/serve", "plugins/host"}, libraries: []string{"go-plugin", "hclog"}, testOurs: service},
-	{dir: "plugins/smtp", ours: []string{"plugins/sdk"}, libraries: []string{"go-mail"}, testOurs: vendor},
-	{dir: "plugins/smtp/smtptest", ours: []string{"plugins/sdk"}, libraries: append(slices.Clone(testTools), "go-mail", "go-smtp"), testOurs: vendor},
+	{dir: "plugins/host", ours: []string{"plugins/sdk", "plugins/sdk/serve", "plugins/host", "plugins/host/bundle"}, libraries: []string{"go-plugin", "hclog"}, testOurs: service},
+	{dir: "plugins/host/bundle", ours: []string{"plugins/sdk"}, testOurs: service},
+	{dir: "plugins/smtp", ours: []string{"plugins/sdk"}, libraries: []string{"go-mail", "go-msgauth"}, testOurs: vendor},
+	{dir: "plugins/smtp/smtptest", ours: []string{"plugins/sdk"}, libraries: append(slices.Clone(testTools), "go-mail", "go-msgauth", "go-smtp"), testOurs: vendor},
 	{dir: "plugins/postmark", ours: []string{"plugins/sdk"}, testOurs: vendor},
+	{dir: "plugins/postmark/postmarktest", ours: []string{"plugins/sdk"}, libraries: testTools, testOurs: vendor},
 	{dir: "plugins/webhook", ours: []string{"plugins/sdk"}, testOurs: vendor},
 	{dir: "observability", ours: []string{"core", "tenants", "plugins/sdk", "observability"}, libraries: []string{"gin", "gin parts", "otel", "prometheus"}, testOurs: service},
 	{dir: "cmd/passmend", ours: production, libraries: []string{"cobra", "koanf", "go-smtp"}, testOurs: targets},
@@ -71,6 +74,7 @@ var targets = append(slices.Clone(service), "cmd/passmend/mailbox")
 var libraries = map[string]string{
 	"gin":        "github.com/gin-gonic/gin",
 	"gin parts":  "github.com/gin-contrib/sse",
+	"yaml":       "go.yaml.in/yaml/v3",
 	"bun":        "github.com/uptrace/bun",
 	"pgx":        "github.com/jackc/pgx/v5/stdlib",
 	"sqlite":     "modernc.org/sqlite",
@@ -81,6 +85,8 @@ var libraries = map[string]string{
 	"protobuf":   "google.golang.org/protobuf/proto",
 	"go-mail":    "github.com/wneessen/go-mail",
 	"go-smtp":    "github.com/emersion/go-smtp",
+	"go-msgauth": "github.com/emersion/go-msgauth/dkim",
+	"age":        "filippo.io/age",
 	"tink":       "github.com/tink-crypto/tink-go/v2/aead",
 	"x/crypto":   "golang.org/x/crypto/argon2",
 	"otel":       "go.opentelemetry.io/otel/trace",
@@ -96,6 +102,7 @@ var libraries = map[string]string{
 	"openapi":    "github.com/getkin/kin-openapi/openapi3",
 	"pebble":     "github.com/letsencrypt/pebble/v2/ca",
 	"dns":        "github.com/miekg/dns",
+	"webhooks":   "github.com/standard-webhooks/standard-webhooks/libraries/go",
 	"testing":    "testing",
 	"log":        "log",
 }
