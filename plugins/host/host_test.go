@@ -374,16 +374,12 @@ func TestConformanceOverTheProcess(t *testing.T) {
 		Settings: sdk.Settings{Values: server.Settings("")},
 		Stalled:  sdk.Settings{Values: []byte(scripted(stalled))},
 		Refused:  []sdktest.Refused{{Case: "no host", Settings: sdk.Settings{Values: []byte(`{}`)}, Names: "host"}},
-		Inbox: func() []sdktest.Sent {
-			var sent []sdktest.Sent
-			for _, message := range server.Messages() {
-				parsed := smtptest.Parse(t, message.Raw)
-				sent = append(sent, sdktest.Sent{
-					MessageID: parsed.MessageID(), To: strings.Join(message.To, ","), Text: parsed.Text, HTML: parsed.HTML,
-				})
+		Inbox: smtptest.Inbox(server, func(message smtptest.Message) sdktest.Sent {
+			parsed := smtptest.Parse(t, message.Raw)
+			return sdktest.Sent{
+				MessageID: parsed.MessageID(), To: strings.Join(message.To, ","), Text: parsed.Text, HTML: parsed.HTML,
 			}
-			return sent
-		},
+		}),
 	})
 }
 

@@ -53,17 +53,13 @@ func conformanceTarget(t *testing.T, provider sdk.Provider) sdktest.Target {
 			{Case: "plain to the outside", Settings: sdk.Settings{Values: []byte(`{"host":"a.example","tls":"none"}`)}, Names: "tls"},
 			{Case: "wrong password", Settings: sdk.Settings{Values: settings, Secrets: password("wrong-password")}, Names: "password"},
 		},
-		Inbox: func() []sdktest.Sent {
-			var sent []sdktest.Sent
-			for _, message := range server.Messages() {
-				parsed, err := sdktest.ParseMail(message.Raw, strings.Join(message.To, ","))
-				if err != nil {
-					t.Errorf("a mail cannot be read: %v", err)
-				}
-				sent = append(sent, parsed)
+		Inbox: smtptest.Inbox(server, func(message smtptest.Message) sdktest.Sent {
+			parsed, err := sdktest.ParseMail(message.Raw, strings.Join(message.To, ","))
+			if err != nil {
+				t.Errorf("a mail cannot be read: %v", err)
 			}
-			return sent
-		},
+			return parsed
+		}),
 	}
 }
 

@@ -33,12 +33,17 @@ func TestChaosDiskFullOnPostgres(t *testing.T) {
 			var away outages
 			ops, full, almost := testDiskFull(t, s, disk{
 				fill: func(s *site, _ *server) {
-					s.ledger.exec(`SELECT pg_switch_wal()`) // a segment of the log has room for longer than this takes
-					s.ledger.exec(`CHECKPOINT`)
+					var end func()
+					if c.log {
+						end = endLog(t, s.ledger, cluster)
+					} else {
+						s.ledger.exec(`SELECT pg_switch_wal()`) // a segment of the log has room for longer than this takes
+						s.ledger.exec(`CHECKPOINT`)
+					}
 					write()
 					if c.log {
 						begun := time.Now()
-						endLog(t, s.ledger, cluster)
+						end()
 						away = append(away, [2]time.Time{begun, time.Now()})
 					}
 				},
@@ -56,13 +61,30 @@ func TestChaosDiskFullOnPostgres(t *testing.T) {
 	}
 }
 
-// endLog takes up segments of the log until there is no room for the next.
-func endLog(t *testing.T, l *ledger, cluster *pgtest.Cluster) {
+// endLog gives what writes into the log until there is no room for its next segment.
+// A slot keeps the segments that there are from being used again, and the connection
+// is made while there is room: later there is none for what a new one writes.
+func endLog(t *testing.T, l *ledger, cluster *pgtest.Cluster) (end func()) {
 	t.Helper()
-	eventually(t, 20*time.Second, "PostgreSQL has ended for want of room", func() bool {
-		_, _ = l.try(`SELECT pg_switch_wal()`)
-		return !cluster.Running()
-	})
+	connection, err := l.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(query string) error {
+		_, err := connection.ExecContext(t.Context(), query)
+		return err
+	}
+	if err := run(`SELECT pg_create_physical_replication_slot('keep', true)`); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		eventually(t, time.Minute, "PostgreSQL has ended for want of room", func() bool {
+			_ = run(`SELECT pg_logical_emit_message(false, 'fill', repeat('x', 4000000))`)
+			return !cluster.Running()
+		})
+		_ = connection.Close() // the ledger has no other
+	}
 }
 
 // supervise starts a cluster again when it ends, every second as a service manager

@@ -124,6 +124,21 @@ func (s *Server) Messages() []Message {
 	return slices.Clone(s.messages)
 }
 
+// Inbox gives what parse makes of the messages taken so far, oldest first; each is
+// parsed once, however often the inbox is read.
+func Inbox[T any](s *Server, parse func(Message) T) func() []T {
+	var mu sync.Mutex
+	var parsed []T
+	return func() []T {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, message := range s.Messages()[len(parsed):] {
+			parsed = append(parsed, parse(message))
+		}
+		return slices.Clone(parsed)
+	}
+}
+
 // Connections tells how many were accepted so far.
 func (s *Server) Connections() int { return int(s.connections.Load()) }
 
