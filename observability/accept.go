@@ -44,6 +44,9 @@ func (i inbox) Accept(ctx context.Context, account tenants.AccountID, request co
 
 // inDatabase runs a statement's work in a client span.
 func (t *Telemetry) inDatabase(ctx context.Context, operation, table string, do func(ctx context.Context) error) error {
+	if t.tracing.dropped(ctx) {
+		return do(ctx)
+	}
 	ctx, span := t.tracing.start(ctx, operation+" "+table, trace.SpanKindClient, t.statement(operation, table)...)
 	err := do(ctx)
 	finish(span, err)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -149,13 +150,22 @@ func userAgent(r *http.Request) string {
 	return agent
 }
 
-// template writes a route of Gin as operability.md does: /:account as /{account}.
+// routeNames holds what template made of each route: they are few, and every request has one.
+var routeNames sync.Map
+
 func template(route string) string {
+	if made, ok := routeNames.Load(route); ok {
+		return made.(string) //nolint:forcetypeassert // nothing else is in it
+	}
+	made := newTemplate(route)
+	routeNames.Store(route, made)
+	return made
+}
+
+// newTemplate writes a route of Gin as operability.md does: /:account as /{account}.
+func newTemplate(route string) string {
 	if route == "" {
 		return other
-	}
-	if !strings.ContainsAny(route, ":*") {
-		return route
 	}
 	segments := strings.Split(route, "/")
 	for i, segment := range segments {

@@ -117,12 +117,22 @@ func (t *Tracing) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// start opens a span below that of ctx.
+// start opens a span below that of ctx. Below one that is not kept there is none: every
+// sampler here decides so, and the one request in twenty that is kept is to pay.
 func (t *Tracing) start(ctx context.Context, name string, kind trace.SpanKind, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
-	if t.provider == nil {
+	if t.dropped(ctx) {
 		return ctx, noop.Span{}
 	}
 	return t.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
+}
+
+// dropped says whether nothing that begins below the span of ctx is kept.
+func (t *Tracing) dropped(ctx context.Context) bool {
+	if t.provider == nil {
+		return true
+	}
+	parent := trace.SpanContextFromContext(ctx)
+	return parent.IsValid() && !parent.IsSampled()
 }
 
 // startRoot opens a span of a new trace, linked to where the work came from.
@@ -142,7 +152,7 @@ func (t *Tracing) startRoot(
 // past records, below the span of ctx, what was over before anybody knew that it
 // belonged there.
 func (t *Tracing) past(ctx context.Context, name string, began time.Time, took time.Duration, attributes ...attribute.KeyValue) {
-	if t.provider == nil {
+	if t.dropped(ctx) {
 		return
 	}
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(began), trace.WithAttributes(attributes...))
