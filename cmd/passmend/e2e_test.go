@@ -238,10 +238,10 @@ func (s *server) stop() int {
 
 func (s *site) eventually(what string, holds func() bool) {
 	s.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("it did not come to pass within 30 s: %s", what)
+			s.t.Fatalf("it did not come to pass within a minute: %s", what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -187,6 +187,25 @@ func TestUnpinnedPluginIsRefused(t *testing.T) {
 	}
 }
 
+// A running service finds a plugin that was put beside the others at the next change of
+// the database, whoever made it; not before.
+func TestARunningServiceFindsANewPlugin(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	dir := t.TempDir()
+	copyFile(t, filepath.Join(binaries, "passmend-smtp"), filepath.Join(dir, "passmend-smtp"))
+	s.env = append(s.env, "PASSMEND_PLUGIN_DIR="+dir, "PASSMEND_DEFAULT_PROVIDERS=relay")
+	srv := s.serve()
+	copyFile(t, filepath.Join(binaries, "passmend-postmark"), filepath.Join(dir, "passmend-postmark"))
+	if strings.Contains(srv.out.String(), `"plugin":"postmark"`) {
+		t.Error("the control: it is there before anything changed")
+	}
+	s.must("account", "create", "second", "--name", "Second")
+	s.eventually("the new plugin is up", func() bool {
+		return strings.Contains(srv.out.String(), `"msg":"plugin started","plugin":"postmark"`)
+	})
+}
+
 func TestPluginUsageErrors(t *testing.T) {
 	t.Parallel()
 	s, folder, key := newVendor(t)

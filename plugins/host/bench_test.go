@@ -15,8 +15,19 @@ import (
 	"github.com/passmend/passmend/plugins/sdk"
 )
 
-// benchHost runs a host over the named plugins, as setup does for tests.
+// benchHost runs a host over the named plugins, as setup does for tests, and waits
+// until they are up or have failed.
 func benchHost(b *testing.B, sandbox Sandbox, names ...string) *bundle {
+	b.Helper()
+	bundle := startBenchHost(b, sandbox, 2*time.Second, names...)
+	if err := bundle.Ready(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	return bundle
+}
+
+// startBenchHost runs one and does not wait; startTimeout 0 is a service's own.
+func startBenchHost(b *testing.B, sandbox Sandbox, startTimeout time.Duration, names ...string) *bundle {
 	b.Helper()
 	bundle := &bundle{dir: b.TempDir(), sockets: b.TempDir(), log: &buffer{}, observed: &observed{}}
 	for _, name := range names {
@@ -34,7 +45,7 @@ func benchHost(b *testing.B, sandbox Sandbox, names ...string) *bundle {
 	}
 	bundle.Host, err = New(Config{
 		Dir: bundle.dir, SocketDir: sockets, Sandbox: sandbox, Helper: SelfHelper,
-		StartTimeout: 2 * time.Second, DrainTimeout: time.Millisecond,
+		StartTimeout: startTimeout, DrainTimeout: time.Millisecond,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -48,9 +59,6 @@ func benchHost(b *testing.B, sandbox Sandbox, names ...string) *bundle {
 		}
 		_ = os.RemoveAll(sockets)
 	})
-	if err := bundle.Ready(context.Background()); err != nil {
-		b.Fatal(err)
-	}
 	return bundle
 }
 
@@ -187,6 +195,31 @@ func BenchmarkBesideHostilePlugins(b *testing.B) {
 			}
 			report(b, beside, time.Microsecond, "us")
 			b.ReportMetric(float64(quantile(beside, 99))/float64(quantile(alone, 99)), "x-alone")
+		})
+	}
+}
+
+// BenchmarkNamingHostilePlugins is from the start of a plugin that never comes up to
+// the error that names it, with the deadlines of a service. Goal: at most 5 s.
+func BenchmarkNamingHostilePlugins(b *testing.B) {
+	for _, mode := range []string{
+		"exit", "exit-late", "garbage", "long-before", "endless", "tcp", "file", "outside", "version", "no-certificate", "bad-certificate",
+		"no-tls", "wrong-name", "no-contents", "describe-fails", "describe-exits", "silent", "mute", "describe-hangs",
+	} {
+		b.Run(mode, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				h := startBenchHost(b, SandboxBestEffort, 0, mode)
+				for h.List()[0].LastError == "" {
+					time.Sleep(time.Millisecond)
+				}
+				took = append(took, time.Since(began))
+				if err := h.Stop(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			report(b, took, time.Millisecond, "ms")
 		})
 	}
 }
