@@ -49,7 +49,7 @@ var ofAccount = []struct{ table, key string }{
 // last of them goes the account. It says how many, or batch when there may be more.
 func removeAccounts(ctx context.Context, tx session, batch int) (removed int64, err error) {
 	var account string
-	err = tx.row(ctx, &account, `SELECT id FROM accounts WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 1 ?skipping`)
+	err = tx.row(ctx, &account, `SELECT id FROM accounts WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 1 ?skipping`) // held against accepts, see acceptAllQuery
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}

@@ -238,6 +238,10 @@ func stateFault(failure *pgconn.PgError) fault {
 		return faultUnique
 	case "23503":
 		return faultForeign
+	case "23502":
+		if failure.ColumnName == "account_id" { // see acceptAllQuery
+			return faultForeign
+		}
 	case "40001", "40P01":
 		return faultConflict
 	}

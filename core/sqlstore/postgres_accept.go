@@ -3,15 +3,18 @@ package sqlstore
 import "github.com/passmend/passmend/core"
 
 // acceptAllQuery is insertAccepts in one statement, which is one transaction, one
-// round trip and, however many rows there are, one text with one plan. The foreign
-// keys are checked at its end, when the requests are there.
+// round trip and, however many rows there are, one text with one plan. It holds each
+// account once, as a foreign key would for every row: whoever removes one waits, or has
+// removed it, and then its rows have no account and the statement fails.
 const acceptAllQuery = `
 	WITH a AS (
 		SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::boolean[], $7::text[])
 			AS a (account_id, id, delivery, sealed, digest, deliver, traceparent)
+	), held AS (
+		SELECT id FROM accounts WHERE id = ANY ($1::text[]) FOR KEY SHARE
 	), r AS (
 		INSERT INTO requests (account_id, id, address_sealed, address_digest, deliver, traceparent, state, accepted_at)
-		SELECT account_id, id, sealed, digest, deliver, traceparent, 'pending', ` + postgresNow + ` FROM a
+		SELECT held.id, a.id, sealed, digest, deliver, traceparent, 'pending', ` + postgresNow + ` FROM a LEFT JOIN held ON held.id = a.account_id
 	)
 	INSERT INTO deliveries (account_id, id, request_id, kind, state, ready, run_at, queued_at, not_after)
 	SELECT account_id, delivery, id, 'resolve', 'queued', TRUE, ` + postgresNow + `, ` + postgresNow + `, ` + postgresNow + ` + $8::bigint FROM a`

@@ -1,0 +1,1 @@
+ALTER TABLE requests ADD CONSTRAINT requests_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts (id);
