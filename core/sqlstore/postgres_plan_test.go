@@ -47,9 +47,6 @@ func postgresScans(t *testing.T, s *Store, text string, args ...any) []string {
 	t.Helper()
 	var plan []string
 	fatal(t, s.inTransaction(t.Context(), func(ctx context.Context, tx session) error {
-		if _, err := tx.exec(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
-			return err
-		}
 		rows, err := tx.on.QueryContext(ctx, "EXPLAIN "+text, args...)
 		if err != nil {
 			return err
@@ -57,6 +54,42 @@ func postgresScans(t *testing.T, s *Store, text string, args ...any) []string {
 		return tx.db.ScanRows(ctx, rows, &plan)
 	}))
 	return postgresScan.FindAllString(strings.Join(plan, "\n"), -1)
+}
+
+// TestNoPlanIsCompiled: a count reads its table whatever it is told, and is not to pay
+// for being compiled. The control is what a connection of others does.
+func TestNoPlanIsCompiled(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), Config{URL: pgtest.URL(t), NewID: coretest.NewID})
+	fatal(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	_, err = s.Migrate(t.Context())
+	fatal(t, err)
+	compiled := func(jit string) bool {
+		t.Helper()
+		var steps []string
+		fatal(t, s.inTransaction(t.Context(), func(ctx context.Context, tx session) error {
+			if jit != "" {
+				if _, err := tx.exec(ctx, `SET LOCAL jit = `+jit); err != nil {
+					return err
+				}
+			}
+			rows, err := tx.on.QueryContext(ctx, "EXPLAIN ANALYZE SELECT count(*) FROM deliveries")
+			if err != nil {
+				return err
+			}
+			return tx.db.ScanRows(ctx, rows, &steps)
+		}))
+		return strings.Contains(strings.Join(steps, "\n"), "JIT:")
+	}
+	if compiled("") {
+		t.Error("a count is compiled")
+	}
+	var able bool
+	fatal(t, s.read.NewRaw(`SELECT pg_jit_available()`).Scan(t.Context(), &able))
+	if able && !compiled("on") {
+		t.Error("the control: nothing is compiled where it is allowed")
+	}
 }
 
 // TestListsTakeTheIndexForEachRow: the plan of a full list begins with the list,
