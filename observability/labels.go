@@ -36,7 +36,7 @@ var (
 	httpMethods   = enum{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 	listeners     = enum{"public", "admin"}
 	rejections    = enum{"malformed", "too_large", "rate_ip", "rate_tenant", "backlog", "db_unavailable", "shed"}
-	limitScopes   = enum{"ip", "tenant", "email", "recipient", "token"}
+	limitScopes   = enum{"ip", "tenant", "email", "recipient", "token", "probe"}
 	limitActions  = enum{"reject", "suppress"}
 	lanes         = enum{"reset", "notice", "webhook"}
 	queueStates   = enum{"ready", "later", "leased"}

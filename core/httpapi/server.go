@@ -125,7 +125,7 @@ type AuditLog interface {
 
 // Observer hears of what was refused, for metrics (operability.md). The strings
 // are from closed lists: reason is malformed, too_large, rate_ip, rate_tenant,
-// backlog or db_unavailable; scope is ip, tenant, email or token; action is reject.
+// backlog or db_unavailable; scope is ip, tenant, email, token or probe; action is reject.
 type Observer interface {
 	// Rejected counts a request for a password that was not accepted.
 	Rejected(reason string)
@@ -270,7 +270,7 @@ func New(c Config) (http.Handler, error) {
 
 	engine.Use(edge.name)
 	engine.Use(c.Middleware...)
-	engine.Use(edge.survive)
+	engine.Use(edge.survive, edge.turnAway)
 	edge.register(engine)
 	pages.register(engine)
 	docs.register(engine)
