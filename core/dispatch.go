@@ -111,8 +111,8 @@ func (d *Dispatcher) Dispatch(ctx context.Context, delivery Delivery) (Settlemen
 	return d.attempt(ctx, account, chain, delivery, mail)
 }
 
-// errNotLive: the user is gone, or the link is spent or was made for an older
-// credential.
+// errNotLive: the user is gone, or the link is spent or disputed or was made for an
+// older credential.
 var errNotLive = errors.New("nothing to send any more")
 
 // known gives the user and, but for a notice, the link, reading what the delivery
@@ -136,7 +136,7 @@ func (d *Dispatcher) known(ctx context.Context, delivery Delivery) (Known, error
 	if err != nil {
 		return Known{}, err
 	}
-	if !request.Spent.IsZero() || request.Link.CredentialVersion != user.CredentialVersion {
+	if request.Link.Seed == (Seed{}) || !request.Spent.IsZero() || request.Link.CredentialVersion != user.CredentialVersion {
 		return Known{}, errNotLive
 	}
 	known.Link, known.Expires = request.Link, request.Expires

@@ -48,6 +48,11 @@ type Redemptions interface {
 	// ErrUnknownLink or ErrExpiredLink when a condition does not hold, and then
 	// nothing has changed. Of many calls at once for one user exactly one wins.
 	Redeem(ctx context.Context, account tenants.AccountID, redemption Redemption) (User, error)
+	// Dispute ends a link as Redeem does, under the same conditions and with the same
+	// errors, and changes nothing of the user: in one transaction the request is marked,
+	// its seed erased and the event recorded. Its state stays. Of a Redeem and a Dispute
+	// at once one wins.
+	Dispute(ctx context.Context, account tenants.AccountID, dispute Dispute) error
 }
 
 // Reports keeps what providers say of earlier messages.
@@ -355,6 +360,14 @@ type Redemption struct {
 	NoticeLife        time.Duration // after which the notice is no longer worth sending
 	Event             Event
 	ClearTries        []byte // of UserChange
+}
+
+// Dispute is a proven link whose holder did not ask for it.
+type Dispute struct {
+	Request           RequestID
+	User              UserID
+	CredentialVersion int64
+	Event             Event
 }
 
 // LinkKeys makes the proof inside a link.

@@ -32,6 +32,7 @@ type Intake interface {
 type Redeemer interface {
 	Inspect(ctx context.Context, account tenants.Account, raw tenants.Secret) (core.Holder, error)
 	Redeem(ctx context.Context, account tenants.Account, ref core.UserRef, raw, password tenants.Secret) (core.User, error)
+	Dispute(ctx context.Context, account tenants.Account, raw tenants.Secret) error
 }
 
 // SignIn proves who somebody is and issues API tokens, as core.SignIn does.
