@@ -33,7 +33,8 @@ const (
 	AuditRoleChanged        AuditName = "authz_change"          // OWASP
 	AuditPasswordChanged    AuditName = "authn_password_change" // OWASP
 	AuditPasswordReset      AuditName = "authn_password_reset"  // by a link
-	AuditTokenCreated       AuditName = "authn_token_created"   // OWASP
+	AuditResetDisputed      AuditName = "authn_password_reset_disputed"
+	AuditTokenCreated       AuditName = "authn_token_created" // OWASP
 	AuditTokenRegenerated   AuditName = "authn_token_regenerated"
 	AuditTokenRevoked       AuditName = "authn_token_revoked" // OWASP
 	AuditEndpointCreated    AuditName = "webhook_endpoint_created"
@@ -61,7 +62,7 @@ func AuditNames() []AuditName {
 		AuditAccountCreated, AuditAccountUpdated, AuditAccountDeleted, AuditDomainSet, AuditDomainRemoved,
 		AuditProviderCreated, AuditProviderDeleted,
 		AuditUserCreated, AuditUserUpdated, AuditUserDeleted, AuditUserBanned, AuditUserUnbanned, AuditUsersImported, AuditRoleChanged,
-		AuditPasswordChanged, AuditPasswordReset, AuditTokenCreated, AuditTokenRegenerated, AuditTokenRevoked,
+		AuditPasswordChanged, AuditPasswordReset, AuditResetDisputed, AuditTokenCreated, AuditTokenRegenerated, AuditTokenRevoked,
 		AuditEndpointCreated, AuditEndpointUpdated, AuditEndpointEnabled, AuditEndpointDisabled, AuditEndpointDeleted, AuditSecretRotated,
 		AuditSuppressionCreated, AuditSuppressionDeleted, AuditHoldBegun, AuditHoldReleased, AuditKeyCreated, AuditKeyRotated, AuditKeyDropped,
 		AuditPluginInstalled, AuditPluginRemoved, AuditPluginTrusted, AuditPluginDistrusted,

@@ -81,6 +81,11 @@ func UserAudit(before, after User, endedTokens bool) (audits []Audit) {
 	return audits
 }
 
+// DisputeAudit is the entry of a link that its holder did not ask for.
+func DisputeAudit(user UserID) Audit {
+	return Audit{Name: AuditResetDisputed, Object: AuditObject{"users", string(user)}, By: Self(user)}
+}
+
 // PasswordAudit is a new password's entry: AuditPasswordChanged or AuditPasswordReset.
 func PasswordAudit(name AuditName, user UserID, endedTokens bool) Audit {
 	audit := Audit{Name: name, Object: AuditObject{"users", string(user)}, Fields: []string{"password"}, By: Self(user)}

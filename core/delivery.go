@@ -11,20 +11,25 @@ import (
 type Kind string
 
 // The closed list of kinds. KindResolve finds the user of a request and adds the
-// others; it is made with the request, in the same commit.
+// others; it is made with the request, in the same commit. KindAccounts is the mail of
+// a request to tenants.RecoverID.
 const (
-	KindResolve Kind = "resolve"
-	KindMail    Kind = "mail"
-	KindNotice  Kind = "notice"
-	KindWebhook Kind = "webhook"
+	KindResolve  Kind = "resolve"
+	KindMail     Kind = "mail"
+	KindAccounts Kind = "accounts"
+	KindNotice   Kind = "notice"
+	KindWebhook  Kind = "webhook"
 )
+
+// EndsRequest says whether the request ends as its delivery of this kind does.
+func (k Kind) EndsRequest() bool { return k == KindMail || k == KindAccounts }
 
 // Delivery is one piece of work of the ledger, and what became of it.
 type Delivery struct {
 	ID      DeliveryID
 	Account tenants.AccountID
 	Request RequestID // empty for a notice that no request led to
-	User    UserID    // empty for KindResolve
+	User    UserID    // empty for KindResolve and KindAccounts
 	Kind    Kind
 	// Provider is the configured provider that the next attempt goes to; empty:
 	// the first of the account's chain.

@@ -24,6 +24,8 @@ type DispatchConfig struct {
 	Keys      LinkKeys
 	Renderer  Renderer
 	Plugins   Plugins
+	// Admins is asked for mails of KindAccounts.
+	Admins Admins
 	// BaseURL is where the hosted pages are reached from outside. Links begin with
 	// it or with the account's own template, never with a header of a request.
 	BaseURL *url.URL
@@ -80,6 +82,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, delivery Delivery) (Settlemen
 	if !delivery.NotAfter.IsZero() && !delivery.Now.Before(delivery.NotAfter) {
 		return Settlement{State: DeliveryExpired}, nil
 	}
+	if delivery.Kind == KindAccounts {
+		return d.dispatchAccounts(ctx, delivery)
+	}
 	account, err := d.c.Accounts.Resolve(ctx, string(delivery.Account))
 	if err != nil {
 		return Settlement{}, fmt.Errorf("account of delivery %s: %w", delivery.ID, err)
@@ -106,8 +111,8 @@ func (d *Dispatcher) Dispatch(ctx context.Context, delivery Delivery) (Settlemen
 	return d.attempt(ctx, account, chain, delivery, mail)
 }
 
-// errNotLive: the user is gone, or the link is spent or was made for an older
-// credential.
+// errNotLive: the user is gone, or the link is spent or disputed or was made for an
+// older credential.
 var errNotLive = errors.New("nothing to send any more")
 
 // known gives the user and, but for a notice, the link, reading what the delivery
@@ -131,7 +136,7 @@ func (d *Dispatcher) known(ctx context.Context, delivery Delivery) (Known, error
 	if err != nil {
 		return Known{}, err
 	}
-	if !request.Spent.IsZero() || request.Link.CredentialVersion != user.CredentialVersion {
+	if request.Link.Seed == (Seed{}) || !request.Spent.IsZero() || request.Link.CredentialVersion != user.CredentialVersion {
 		return Known{}, errNotLive
 	}
 	known.Link, known.Expires = request.Link, request.Expires
@@ -145,8 +150,8 @@ func (d *Dispatcher) facts(ctx context.Context, account tenants.Account, known K
 		Account:   account,
 		To:        known.User,
 		Changed:   delivery.Queued,
-		ForgotURL: d.c.BaseURL.JoinPath(account.Slug, "forgot").String(),
-		MessageID: string(delivery.ID) + "@" + d.c.BaseURL.Hostname(),
+		ForgotURL: d.forgotURL(account),
+		MessageID: d.messageID(delivery),
 	}
 	if account.Branding.LogoHash != "" {
 		if facts.Logo, err = d.c.Logos.Logo(ctx, account.ID); err != nil && !errors.Is(err, ErrNotFound) {
@@ -167,6 +172,14 @@ func (d *Dispatcher) facts(ctx context.Context, account tenants.Account, known K
 	facts.Link = d.link(account, known.User, token)
 	facts.Life, facts.Expires = account.LinkLife, known.Expires
 	return facts, nil
+}
+
+func (d *Dispatcher) forgotURL(account tenants.Account) string {
+	return d.c.BaseURL.JoinPath(account.Slug, "forgot").String()
+}
+
+func (d *Dispatcher) messageID(delivery Delivery) string {
+	return string(delivery.ID) + "@" + d.c.BaseURL.Hostname()
 }
 
 // linkRequest gives the request whose link is to be sent: its own, or the earlier

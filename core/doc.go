@@ -24,6 +24,9 @@
 // requests can share a link. Per account, the requests accepted are always the
 // sum of the states.
 //
+// Whoever opened a link may say that they did not ask for it (Redeemer.Dispute): the
+// link is dead, and the state stays.
+//
 // A delivery:
 //
 //	queued ──claim──► leased ──settle──► done | failed | expired | superseded

@@ -48,6 +48,11 @@ type Redemptions interface {
 	// ErrUnknownLink or ErrExpiredLink when a condition does not hold, and then
 	// nothing has changed. Of many calls at once for one user exactly one wins.
 	Redeem(ctx context.Context, account tenants.AccountID, redemption Redemption) (User, error)
+	// Dispute ends a link as Redeem does, under the same conditions and with the same
+	// errors, and changes nothing of the user: in one transaction the request is marked,
+	// its seed erased and the event recorded. Its state stays. Of a Redeem and a Dispute
+	// at once one wins.
+	Dispute(ctx context.Context, account tenants.AccountID, dispute Dispute) error
 }
 
 // Reports keeps what providers say of earlier messages.
@@ -188,6 +193,11 @@ type System interface {
 	// ErrNotFound.
 	AccountOfMessage(ctx context.Context, provider, messageID string) (tenants.AccountID, error)
 
+	// AdministeredAccounts lists, by name, at most limit accounts in which a user with
+	// the address has another role than RoleUser; accounts that were deleted are not
+	// among them.
+	AdministeredAccounts(ctx context.Context, address Address, limit int) ([]tenants.Account, error)
+
 	// QueueAge says for how long the oldest delivery of a kind has been ready; 0 when
 	// none is.
 	QueueAge(ctx context.Context, kind Kind) (time.Duration, error)
@@ -267,7 +277,9 @@ type Plan struct {
 	Request RequestID
 	// Suppress ends the request without a user; the rest is then empty.
 	Suppress Reason
-	User     UserID
+	// User is empty for a mail of KindAccounts. Recipient, Link and Event are then empty
+	// too, and LinkLife is for how long the mail is worth sending.
+	User UserID
 	// Recipient is the user as it was read.
 	Recipient User
 	// Address is the digest of the address that the request was made for. When it is on
@@ -289,10 +301,18 @@ type Plan struct {
 	Budgets []Budget
 }
 
-// Known gives what the plan's mail needs beyond its delivery; nil when it sends an
-// earlier link, which has to be read.
+// MailKind is the kind of the plan's mail.
+func (p Plan) MailKind() Kind {
+	if p.User == "" {
+		return KindAccounts
+	}
+	return KindMail
+}
+
+// Known gives what the plan's mail needs beyond its delivery; nil when that has to be
+// read: an earlier link, or a list of accounts.
 func (p Plan) Known(standing Standing) *Known {
-	if standing.Repeated {
+	if standing.Repeated || p.User == "" {
 		return nil
 	}
 	return &Known{User: p.Recipient, Link: p.Link, Expires: standing.Expires}
@@ -342,6 +362,14 @@ type Redemption struct {
 	ClearTries        []byte // of UserChange
 }
 
+// Dispute is a proven link whose holder did not ask for it.
+type Dispute struct {
+	Request           RequestID
+	User              UserID
+	CredentialVersion int64
+	Event             Event
+}
+
 // LinkKeys makes the proof inside a link.
 type LinkKeys interface {
 	PrimaryLinkKey() KeyID
@@ -375,23 +403,32 @@ type Renderer interface {
 
 // MailFacts is what a mail is made from.
 type MailFacts struct {
-	Template  string // MailReset, MailInvite or MailChanged
+	Template  string // from the closed list below
 	Account   tenants.Account
 	Logo      []byte // PNG; nil: none
 	To        User
-	Link      tenants.Secret // empty for MailChanged
+	Link      tenants.Secret // MailReset and MailInvite only
 	Life      time.Duration  // of the link
 	Expires   time.Time
-	Changed   time.Time // MailChanged only
-	ForgotURL string    // where to begin again
+	Changed   time.Time      // MailChanged only
+	ForgotURL string         // where to begin again
+	Accounts  []AccountEntry // MailAccounts only: one at least
+	More      bool           // there are more accounts than those
 	MessageID string
+}
+
+// AccountEntry is an account in a list of them.
+type AccountEntry struct {
+	Account   tenants.Account
+	ForgotURL string
 }
 
 // The closed list of mails.
 const (
-	MailReset   = "reset"
-	MailInvite  = "invite"
-	MailChanged = "changed"
+	MailReset    = "reset"
+	MailInvite   = "invite"
+	MailChanged  = "changed"
+	MailAccounts = "accounts"
 )
 
 // Plugins is the host of plugin processes.

@@ -35,6 +35,7 @@ type house struct {
 	account  tenants.Account
 	user     core.User
 	intake   *core.Intake
+	resolver *core.Resolver
 	redeemer *core.Redeemer
 	signIn   *core.SignIn
 	plugin   *plugin
@@ -110,14 +111,16 @@ func newHouse(t *testing.T, coalesce time.Duration, providers ...string) *house 
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, store: store, db: db, plugin: &plugin{}}
+	h := &house{t: t, store: store, db: db, plugin: &plugin{}, resolver: &core.Resolver{
+		Accounts: accounts, Ledger: store, Users: store, Sealer: ring, Keys: ring, NewID: newID, Coalesce: coalesce, Limiter: ring, Admins: store,
+	}}
 	base := &url.URL{Scheme: "https", Host: "reset.example"}
 	loop, err = worker.New(worker.Config{
 		Queue: store, Ledger: store, Logger: slog.New(slog.DiscardHandler), Poll: 20 * time.Millisecond,
-		Resolver: &core.Resolver{Accounts: accounts, Ledger: store, Users: store, Sealer: ring, Keys: ring, NewID: newID, Coalesce: coalesce},
+		Resolver: h.resolver,
 		Dispatcher: core.NewDispatcher(core.DispatchConfig{
 			Accounts: accounts, Logos: store, Ledger: store, Users: store, Providers: store, Sealer: ring, Keys: ring,
-			Renderer: renderer, Plugins: h.plugin, BaseURL: base, DefaultProviders: providers, NewID: newID,
+			Renderer: renderer, Plugins: h.plugin, Admins: store, BaseURL: base, DefaultProviders: providers, NewID: newID,
 		}),
 		Webhooks: core.NewWebhookDispatcher(core.WebhookConfig{
 			Endpoints: store, Events: store, Ledger: store, Users: store, Keys: ring, Sealer: ring, Wire: httpapi.Resources{},

@@ -203,6 +203,27 @@ func (r *Redeemer) Redeem(ctx context.Context, account tenants.Account, ref User
 	return user, nil
 }
 
+// Dispute ends a link whose holder did not ask for it, and with it whatever sends it
+// again; the password stays, and so do other links. The account's endpoints are told.
+// ErrUnknownLink, ErrExpiredLink.
+func (r *Redeemer) Dispute(ctx context.Context, account tenants.Account, raw tenants.Secret) error {
+	holder, err := r.Inspect(ctx, account, raw)
+	if err != nil {
+		return err
+	}
+	err = r.c.Redemptions.Dispute(ctx, account.ID, Dispute{
+		Request: holder.Request, User: holder.User.ID, CredentialVersion: holder.User.CredentialVersion,
+		Event: Event{
+			ID: EventID(r.c.NewID()), Name: EventPasswordDisputed,
+			User: holder.User.ID, Request: holder.Request, Facts: json.RawMessage(`{}`),
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("dispute request %s: %w", holder.Request, err)
+	}
+	return nil
+}
+
 // upgraded tells of a hash that is not one of today's and is gone now.
 func (r *Redeemer) upgraded(before User) {
 	if r.c.Ages == nil || r.c.Upgraded == nil {

@@ -74,10 +74,11 @@ type Request struct {
 	Accepted time.Time
 	Expires  time.Time // zero until resolved
 	Spent    time.Time // zero until redeemed
+	Disputed time.Time // zero until somebody with the link said that they did not ask for it
 }
 
 // LinkSeed is what a link is recomputed from, together with the token key.
-// Erased when the link is redeemed and 24 hours after its expiry.
+// Erased when the link is redeemed or disputed, and 24 hours after its expiry.
 type LinkSeed struct {
 	Selector          Selector
 	Seed              Seed

@@ -36,6 +36,8 @@ type Resolver struct {
 	Limiter      LimitKeys
 	Recipient    Limit
 	RecipientAll Limit
+	// Admins is asked for requests to tenants.RecoverID.
+	Admins Admins
 }
 
 // LimitKeys stands 16 keyed bytes for whom a limit counts, over all accounts.
@@ -45,19 +47,17 @@ type LimitKeys interface {
 
 // Resolve gives the plan for the request of a resolve delivery. It writes nothing.
 func (r *Resolver) Resolve(ctx context.Context, delivery Delivery) (Plan, error) {
+	if delivery.Account == tenants.RecoverID {
+		return r.resolveRecover(ctx, delivery)
+	}
 	account, err := r.Accounts.Resolve(ctx, string(delivery.Account))
 	if err != nil {
 		return Plan{}, fmt.Errorf("account of request %s: %w", delivery.Request, err)
 	}
-	request, err := r.Ledger.Request(ctx, account.ID, delivery.Request)
+	request, address, err := askedFor(ctx, r.Ledger, r.Sealer, account.ID, delivery.Request)
 	if err != nil {
-		return Plan{}, fmt.Errorf("request %s: %w", delivery.Request, err)
+		return Plan{}, err
 	}
-	canonical, err := r.Sealer.Open(account.ID, string(request.ID), request.SealedAddress)
-	if err != nil {
-		return Plan{}, fmt.Errorf("open address of request %s: %w", request.ID, err)
-	}
-	address := Address{tenants.NewSecret(string(canonical))}
 	if !address.Fits() {
 		return Plan{Request: request.ID, Suppress: ReasonAddressTooLong}, nil
 	}
@@ -69,6 +69,19 @@ func (r *Resolver) Resolve(ctx context.Context, delivery Delivery) (Plan, error)
 		return Plan{}, fmt.Errorf("user of request %s: %w", request.ID, err)
 	}
 	return r.plan(account, request, user), nil
+}
+
+// askedFor gives a request that has not ended, and the address that it was made for.
+func askedFor(ctx context.Context, ledger Ledger, sealer Sealer, account tenants.AccountID, id RequestID) (Request, Address, error) {
+	request, err := ledger.Request(ctx, account, id)
+	if err != nil {
+		return Request{}, Address{}, fmt.Errorf("request %s: %w", id, err)
+	}
+	canonical, err := sealer.Open(account, string(request.ID), request.SealedAddress)
+	if err != nil {
+		return Request{}, Address{}, fmt.Errorf("open address of request %s: %w", id, err)
+	}
+	return request, Address{tenants.NewSecret(string(canonical))}, nil
 }
 
 func (r *Resolver) plan(account tenants.Account, request Request, user User) Plan {
@@ -89,7 +102,7 @@ func (r *Resolver) plan(account tenants.Account, request Request, user User) Pla
 	}
 	_, _ = rand.Read(plan.Link.Selector[:]) // never fails (crypto/rand, Go 1.24)
 	_, _ = rand.Read(plan.Link.Seed[:])
-	plan.Budgets = r.budgets(user)
+	plan.Budgets = r.budgets(user.Account, user.Address)
 	if request.Deliver {
 		plan.Mail = &NewDelivery{
 			ID: DeliveryID(r.NewID()), Lease: LeaseID(r.NewID()), Margin: linkMargin(account.LinkLife),
@@ -98,13 +111,13 @@ func (r *Resolver) plan(account tenants.Account, request Request, user User) Pla
 	return plan
 }
 
-// budgets are what a mail to the user costs, silently: the caller had its 202.
+// budgets are what a mail to somebody costs, silently: the caller had its 202.
 // They count webhook-only requests too, whose receivers mail the same person.
-func (r *Resolver) budgets(user User) []Budget {
-	address := []byte(user.Address.Reveal())
+func (r *Resolver) budgets(account tenants.AccountID, to Address) []Budget {
+	address := []byte(to.Reveal())
 	var budgets []Budget
 	if len(r.Recipient.Rates) > 0 {
-		key := r.Limiter.LimitKey("recipient", append([]byte(user.Account+"\x00"), address...))
+		key := r.Limiter.LimitKey("recipient", append([]byte(account+"\x00"), address...))
 		budgets = append(budgets, Budget{Key: key, Rates: r.Recipient.Rates, Reason: ReasonRecipientLimit})
 	}
 	if len(r.RecipientAll.Rates) > 0 {

@@ -36,7 +36,7 @@ var (
 	httpMethods   = enum{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 	listeners     = enum{"public", "admin"}
 	rejections    = enum{"malformed", "too_large", "rate_ip", "rate_tenant", "backlog", "db_unavailable", "shed"}
-	limitScopes   = enum{"ip", "tenant", "email", "recipient", "token"}
+	limitScopes   = enum{"ip", "tenant", "email", "recipient", "token", "probe"}
 	limitActions  = enum{"reject", "suppress"}
 	lanes         = enum{"reset", "notice", "webhook"}
 	queueStates   = enum{"ready", "later", "leased"}
@@ -56,7 +56,7 @@ var (
 	keySlots      = enum{"token", "digest", "limit", "seal", "pepper", "cookie"}
 	canaryStages  = enum{"accepted", "delivered", "opened", "redeemed"}
 	stepNames     = enum{"dns", "dial", "tls", "greeting", "auth", "mail", "rcpt", "data", "request", "response", "pool", "quit", "wait"}
-	templates     = enum{core.MailReset, core.MailInvite, core.MailChanged}
+	templates     = enum{core.MailReset, core.MailInvite, core.MailChanged, core.MailAccounts}
 
 	fulfilmentResults = enum{"ok", "unknown", "expired", "password", "busy"}
 	endpointStates    = enum{"enabled", "failing", "disabled"}
@@ -88,7 +88,7 @@ var (
 // laneOf is the queue that a delivery of a kind waits in.
 func laneOf(kind core.Kind) string {
 	switch kind {
-	case core.KindResolve, core.KindMail:
+	case core.KindResolve, core.KindMail, core.KindAccounts:
 		return "reset"
 	case core.KindNotice:
 		return "notice"

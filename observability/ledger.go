@@ -97,6 +97,12 @@ type redemptions struct {
 	t    *Telemetry
 }
 
+func (r redemptions) Dispute(ctx context.Context, account tenants.AccountID, dispute core.Dispute) error {
+	return r.t.inDatabase(ctx, "UPDATE", "requests", func(ctx context.Context) error {
+		return r.next.Dispute(ctx, account, dispute)
+	})
+}
+
 func (r redemptions) Redeem(ctx context.Context, account tenants.AccountID, redemption core.Redemption) (user core.User, err error) {
 	err = r.t.inDatabase(ctx, "UPDATE", "requests", func(ctx context.Context) (err error) {
 		user, err = r.next.Redeem(ctx, account, redemption)

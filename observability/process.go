@@ -136,14 +136,14 @@ func (a *attempt) last() (plugin, result string) {
 
 // endsRequest says whether the request follows this delivery.
 func (a *attempt) endsRequest() bool {
-	return a.kind == core.KindMail || a.kind == core.KindResolve
+	return a.kind.EndsRequest() || a.kind == core.KindResolve
 }
 
 // sinceAccept is how long ago the request of a mail was accepted. The moment is in
 // its id (UUIDv7; RFC 9562, section 5.7), in milliseconds of the clock of the process
 // that accepted.
 func (a *attempt) sinceAccept() (time.Duration, bool) {
-	if a.kind != core.KindMail {
+	if !a.kind.EndsRequest() {
 		return 0, false
 	}
 	accepted, ok := uuidTime(string(a.request))

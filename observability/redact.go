@@ -33,8 +33,10 @@ var rules = []rule{
 	{regexp.MustCompile(`\$argon2[a-z]*\$[^\s"']*`), whole},
 	{regexp.MustCompile(`\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]*`), whole},
 	// the path of a hosted link; route templates go on with "{" or ":" and are kept, as
-	// is the page that says that it is done
-	{regexp.MustCompile(`/r/[A-Za-z0-9_.~%-]+`), func(m string) (string, bool) { return "/r/" + redacted, m != "/r/done" }},
+	// are the pages that have a name
+	{regexp.MustCompile(`/r/[A-Za-z0-9_.~%-]+`), func(m string) (string, bool) {
+		return "/r/" + redacted, m != "/r/done" && m != "/r/dispute" && m != "/r/disputed"
+	}},
 	// reset tokens: a run of exactly 43 that begins with version byte 1
 	{regexp.MustCompile(`[A-Za-z0-9_-]{43,}`), func(m string) (string, bool) { return redacted, looksLikeToken(m) }},
 	// addresses, also percent-encoded

@@ -15,6 +15,7 @@ import (
 type Redeemer interface {
 	Inspect(ctx context.Context, account tenants.Account, raw tenants.Secret) (core.Holder, error)
 	Redeem(ctx context.Context, account tenants.Account, ref core.UserRef, raw, password tenants.Secret) (core.User, error)
+	Dispute(ctx context.Context, account tenants.Account, raw tenants.Secret) error
 }
 
 // Redeemer traces and counts new passwords that are offered with a link.
@@ -31,6 +32,13 @@ func (r redeemer) Redeem(ctx context.Context, account tenants.Account, ref core.
 	finish(span, err)
 	r.t.fulfilments.with(fulfilment(err)).Inc()
 	return user, err
+}
+
+func (r redeemer) Dispute(ctx context.Context, account tenants.Account, raw tenants.Secret) error {
+	ctx, span := r.t.tracing.start(ctx, "dispute link", trace.SpanKindInternal, attribute.String("passmend.tenant.id", string(account.ID)))
+	err := r.Redeemer.Dispute(ctx, account, raw)
+	finish(span, err)
+	return err
 }
 
 func fulfilment(err error) string {

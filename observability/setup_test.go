@@ -183,6 +183,10 @@ func (f fakeRedemptions) Redeem(context.Context, tenants.AccountID, core.Redempt
 	return core.User{ID: "u"}, f.err
 }
 
+func (f fakeRedemptions) Dispute(context.Context, tenants.AccountID, core.Dispute) error {
+	return f.err
+}
+
 type fakeQueue struct {
 	Queue
 	claim core.Claim

@@ -23,3 +23,15 @@ func OwnID(purpose string) AccountID {
 	digits := hex.EncodeToString(sum[:])
 	return AccountID("00000000-0000-8" + digits[:3] + "-8" + digits[3:6] + "-" + digits[6:18])
 }
+
+// RecoverID stands for the service in the ledger where people ask it, and no account,
+// which accounts are theirs. No look-up finds it: the schema has its row, and what it
+// is like is Recover's to say.
+var RecoverID = OwnID("recover")
+
+// Recover gives the account of RecoverID under a name that people know.
+func Recover(name string) Account {
+	account := New(RecoverID, "passmend", name)
+	account.DeliverPolicy = DeliverAlways
+	return account
+}

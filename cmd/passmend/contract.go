@@ -43,6 +43,7 @@ Exit status: 0 every case held that could be tried, 1 one did not, 2 wrong usage
 	only := flags.String("only", "", "the cases whose names begin so, as A1/ or C6/email")
 	jsonFile := flags.String("json", "", "write the report here too")
 	listing := flags.Bool("list", false, "list the cases and try none")
+	flags.StringVar(&target.Host, "host", "", "a host name of the account's own, which reaches the server as the URL's does")
 	flags.BoolVar(&target.Upstream, "upstream", false, "the server is not Passmend: tell what a ruling decided otherwise")
 	flags.BoolVar(&target.LimitsOff, "limits-off", false, "the server's limits are off, as in development: leave the cases of section G out")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

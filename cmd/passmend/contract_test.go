@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -111,12 +113,51 @@ func contractSite(t *testing.T, env ...string) (contract.Target, *site) {
 		URL: s.base, Account: "acme", LimitsOff: true,
 		AdminToken:    s.must("token", "create", "--account", "acme", "--user", "boss@example.com"),
 		OperatorToken: s.must("token", "create", "--operator"),
+		Host:          "login.acme.example", Expire: s.expire,
 		Mail: func(ctx context.Context, address string) (contract.Mail, error) {
 			return mailIn(ctx, s.mailbox.Messages, address)
 		},
 	}
+	s.must("account", "host", "add", "acme", target.Host)
 	s.serve()
 	return target, s
+}
+
+// expire makes the links that went to an address as old as time would.
+func (s *site) expire(ctx context.Context, address string) error {
+	driver, source := "sqlite", filepath.Join(s.dir, "data", "passmend.db")+"?_pragma=busy_timeout(10000)"
+	for _, setting := range s.env {
+		if database, ok := strings.CutPrefix(setting, "PASSMEND_DATABASE_URL="); ok {
+			driver, source = "pgx", database
+		}
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	const statement = `UPDATE requests SET expires_at = expires_at - 3660000000 WHERE user_id = (SELECT id FROM users WHERE address = '%s')`
+	result, err := db.ExecContext(ctx, fmt.Sprintf(statement, strings.ReplaceAll(address, "'", "''")))
+	if err != nil {
+		return err
+	}
+	if moved, err := result.RowsAffected(); err != nil || moved == 0 {
+		return fmt.Errorf("%d links were moved: %w", moved, err)
+	}
+	return nil
+}
+
+// Section B where there is one account only, and what names none there.
+func TestContractOfTheOnlyAccount(t *testing.T) {
+	t.Parallel()
+	target, _ := contractSite(t, append(limitsOff, "PASSMEND_ACCOUNT=acme")...)
+	cases := slices.DeleteFunc(contract.Only(contract.Cases(), "B/"), func(c contract.Case) bool {
+		return !strings.HasPrefix(c.Name, "B/one-account-") && c.Name != "B/un-prefixed-route" && c.Name != "B/another-account-than-the-only-one"
+	})
+	report := contract.Exercise(t.Context(), t, target, cases)
+	if report.Held != len(cases) || len(cases) < 8 {
+		t.Errorf("%d of %d cases held", report.Held, len(cases))
+	}
 }
 
 // devSite is contractSite in development mode, with a receiver of webhooks.

@@ -46,6 +46,7 @@ func devDefaults() map[string]string {
 		"limit_account":       "off",
 		"limit_bad_token":     "off",
 		"limit_bad_callback":  "off",
+		"limit_probe":         "off",
 		"limit_recipient":     "off",
 		"limit_recipient_all": "off",
 		"limit_coalesce":      "off",

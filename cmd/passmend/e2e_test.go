@@ -58,7 +58,7 @@ type site struct {
 
 // limitsOff are the edge's limits, off, for tests that ask more than a person does.
 var limitsOff = []string{"PASSMEND_LIMIT_RSTPWD=off", "PASSMEND_LIMIT_MUTPWD=off", "PASSMEND_LIMIT_AUTH=off", "PASSMEND_LIMIT_IP=off",
-	"PASSMEND_LIMIT_IP_DAY=off", "PASSMEND_LIMIT_ACCOUNT=off", "PASSMEND_LIMIT_BAD_TOKEN=off", "PASSMEND_LIMIT_BAD_CALLBACK=off",
+	"PASSMEND_LIMIT_IP_DAY=off", "PASSMEND_LIMIT_ACCOUNT=off", "PASSMEND_LIMIT_BAD_TOKEN=off", "PASSMEND_LIMIT_BAD_CALLBACK=off", "PASSMEND_LIMIT_PROBE=off",
 	"PASSMEND_LIMIT_RECIPIENT=off", "PASSMEND_LIMIT_RECIPIENT_ALL=off", "PASSMEND_LIMIT_COALESCE=off"}
 
 // newSite makes keys, a provider that leads to the mailbox, account acme and user

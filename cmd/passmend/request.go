@@ -123,6 +123,9 @@ func printTimeline(w io.Writer, timeline core.Timeline) error {
 	if !request.Spent.IsZero() {
 		rows = append(rows, []string{stamp(request.Spent), "redeemed", "a new password was set"})
 	}
+	if !request.Disputed.IsZero() {
+		rows = append(rows, []string{stamp(request.Disputed), "disputed", "whoever opened the link had not asked for it"})
+	}
 	slices.SortStableFunc(rows, func(a, b []string) int { return strings.Compare(a[0], b[0]) }) // stamps sort as time does
 	fmt.Fprintf(w, "request %s: %s\n", request.ID, standing(request))
 	if request.LinkRequest != "" {

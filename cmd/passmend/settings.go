@@ -60,6 +60,7 @@ var settings = []setting{
 	{"limit_account", "50/s:200", "asks per account"},
 	{"limit_bad_token", "30/10m", "wrong links per client"},
 	{"limit_bad_callback", "30/10m", "callbacks of providers that prove nothing, per account and client"},
+	{"limit_probe", "3/10m", "paths that only scanners try, per client; the last blocks it for 30 minutes"},
 	{"limit_recipient", "3/h,6/d", "mails per account and address; silent"},
 	{"limit_recipient_all", "10/d", "mails per address over all accounts; silent"},
 	{"limit_coalesce", "120s", "time within which a repeat sends the same link again; 0s to 1h, or off"},
@@ -290,7 +291,7 @@ func (c *config) readLimits(value func(string) string) error {
 		{"limit_rstpwd", &c.limits.Rstpwd}, {"limit_mutpwd", &c.limits.Mutpwd},
 		{"limit_auth", &c.limits.Auth}, {"limit_ip", &c.limits.IP}, {"limit_ip_day", &c.limits.IPDay},
 		{"limit_account", &c.limits.Account}, {"limit_bad_token", &c.limits.BadToken},
-		{"limit_bad_callback", &c.limits.BadCallback},
+		{"limit_bad_callback", &c.limits.BadCallback}, {"limit_probe", &c.limits.Probe},
 		{"limit_recipient", &c.recipient}, {"limit_recipient_all", &c.recipientAll},
 	} {
 		parsed, err := core.ParseLimit(value(limit.key))
@@ -354,7 +355,8 @@ func (c *config) limitsOff() []string {
 	}{
 		{"RSTPWD", c.limits.Rstpwd.Off}, {"MUTPWD", c.limits.Mutpwd.Off}, {"AUTH", c.limits.Auth.Off},
 		{"IP", c.limits.IP.Off}, {"IP_DAY", c.limits.IPDay.Off}, {"ACCOUNT", c.limits.Account.Off},
-		{"BAD_TOKEN", c.limits.BadToken.Off}, {"BAD_CALLBACK", c.limits.BadCallback.Off}, {"RECIPIENT", c.recipient.Off}, {"RECIPIENT_ALL", c.recipientAll.Off},
+		{"BAD_TOKEN", c.limits.BadToken.Off}, {"BAD_CALLBACK", c.limits.BadCallback.Off}, {"PROBE", c.limits.Probe.Off},
+		{"RECIPIENT", c.recipient.Off}, {"RECIPIENT_ALL", c.recipientAll.Off},
 		{"COALESCE", c.coalesce == 0},
 	} {
 		if limit.off {

@@ -18,6 +18,7 @@ func ExerciseLedger(t *testing.T, open Open) {
 	t.Run("claim", func(t *testing.T) { t.Parallel(); exerciseClaim(t, open) })
 	t.Run("lease", func(t *testing.T) { t.Parallel(); exerciseLease(t, open) })
 	t.Run("resolve", func(t *testing.T) { t.Parallel(); exerciseResolve(t, open) })
+	t.Run("recover", func(t *testing.T) { t.Parallel(); exerciseRecover(t, open) })
 	t.Run("limits", func(t *testing.T) { t.Parallel(); exerciseLimits(t, open) })
 	t.Run("settle", func(t *testing.T) { t.Parallel(); exerciseSettle(t, open) })
 	t.Run("redeem", func(t *testing.T) { t.Parallel(); exerciseRedeem(t, open) })

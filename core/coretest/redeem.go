@@ -137,6 +137,7 @@ func exerciseRedeem(t *testing.T, open Open) {
 			f.claimOne() // the one notice
 		}
 	})
+	exerciseDispute(t, open)
 	exerciseSelector(t, open)
 }
 
@@ -192,6 +193,9 @@ func exerciseRefusals(t *testing.T, open Open) {
 			same(t, f.stands(request.ID, core.StatePending, "").Link, request.Link)
 			same(t, f.Count(t, `SELECT count(*) FROM deliveries WHERE kind = 'notice'`), 0)
 			same(t, f.Count(t, `SELECT count(*) FROM users WHERE id = ? AND password_hash <> ?`, string(user.ID), []byte("old")), 0)
+			f.is(f.Store.Dispute(t.Context(), account, disputeOf(r)), c.want)
+			same(t, f.stands(request.ID, core.StatePending, "").Link, request.Link)
+			same(t, f.Count(t, `SELECT count(*) FROM events WHERE name = 'user.password-reset.disputed'`), 0)
 		})
 	}
 }

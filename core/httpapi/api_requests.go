@@ -71,6 +71,7 @@ type requestAttributes struct {
 	Accepted   string            `json:"accepted"`
 	Expires    *string           `json:"expires"`
 	Redeemed   *string           `json:"redeemed"`
+	Disputed   *string           `json:"disputed"`
 	Deliveries []deliveryItem    `json:"deliveries,omitzero"` // left out of lists
 }
 
@@ -111,7 +112,7 @@ func requestResource(request core.Request) resource[requestAttributes] {
 		ID: string(request.ID), Type: "password-requests",
 		Attributes: requestAttributes{
 			State: request.State, Reason: orNull(string(request.Reason)), Deliver: request.Deliver,
-			Accepted: stamp(request.Accepted), Expires: stampOrNull(request.Expires), Redeemed: stampOrNull(request.Spent),
+			Accepted: stamp(request.Accepted), Expires: stampOrNull(request.Expires), Redeemed: stampOrNull(request.Spent), Disputed: stampOrNull(request.Disputed),
 		},
 		Relationships: ownedBy(request.Account, request.User),
 		Links:         &selfLink{accountPath(request.Account) + "/password-requests/" + string(request.ID)},

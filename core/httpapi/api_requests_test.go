@@ -90,7 +90,7 @@ func TestTimelineOfARequest(t *testing.T) {
 	}
 	mail := deliveries[1]
 	want := `{"data":{"id":"` + id + `","type":"password-requests","attributes":{"state":"redeemed","reason":null,"deliver":true,` +
-		`"accepted":"` + stamp(timeline.Request.Accepted) + `","expires":"` + stamp(timeline.Request.Expires) + `","redeemed":"` + stamp(timeline.Request.Spent) + `","deliveries":[` +
+		`"accepted":"` + stamp(timeline.Request.Accepted) + `","expires":"` + stamp(timeline.Request.Expires) + `","redeemed":"` + stamp(timeline.Request.Spent) + `","disputed":null,"deliveries":[` +
 		`{"id":"` + string(deliveries[0].ID) + `","kind":"resolve","state":"done","reason":null,"provider":null,"messageId":null,"queued":"` + stamp(deliveries[0].Queued) + `","runAt":"` + stamp(deliveries[0].RunAt) + `","ended":"` + stamp(deliveries[0].Ended) + `","attempts":[],"reports":[]},` +
 		`{"id":"` + string(mail.ID) + `","kind":"mail","state":"done","reason":null,"provider":null,"messageId":"250-queued-as-7","queued":"` + stamp(mail.Queued) + `","runAt":"` + stamp(mail.RunAt) + `","ended":"` + stamp(mail.Ended) + `","attempts":[` +
 		`{"number":1,"provider":"relay","outcome":"delivered","detail":"taken over","durationMs":1234,"ended":"` + stamp(mail.Attempts[0].Ended) + `"}],"reports":[]},` +

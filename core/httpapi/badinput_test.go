@@ -27,7 +27,16 @@ type bad struct {
 // refused as it should be, nothing of it is stored, and nothing of it comes back.
 func TestBadInputOnEveryRoute(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	for engine, database := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			badInput(t, setupOn(t, database(t)))
+		})
+	}
+}
+
+func badInput(t *testing.T, e *edge) {
+	t.Helper()
 	m := newMatrix(e)
 	before := e.contents()
 	e.asked.take()

@@ -13,9 +13,12 @@ import (
 type gate struct {
 	c      Config
 	limits *limits
+	probes *probes
 }
 
-func newGate(c Config) *gate { return &gate{c: c, limits: newLimits(c.Limits, c.Now)} }
+func newGate(c Config) *gate {
+	return &gate{c: c, limits: newLimits(c.Limits, c.Now), probes: newProbes(c.Limits.Probe)}
+}
 
 // excess is a limit that is used up.
 type excess struct {

@@ -32,6 +32,7 @@ var hostedFiles embed.FS
 //	  ├─ expired ─▶ 410, and POST /{account}/forgot/again in one click
 //	  └─ good ────▶ 303 and a sealed cookie
 //	GET  /{account}/r ── POST ─▶ 303 ─▶ GET /{account}/r/done
+//	  └─ "I did not ask" ── POST /{account}/r/dispute ─▶ 303 ─▶ GET /{account}/r/disputed
 //
 // Limits first: GET and HEAD change nothing, so that mail scanners may open a link
 // as often as they like; nothing on a page is built from a request header; no
@@ -85,6 +86,9 @@ func (h *hosted) register(routes gin.IRouter) {
 	pages.POST("/:account/r", h.branded(h.sameOrigin(h.unlessGuessing(h.postReset))))
 	get("/:account/r/:token", h.branded(h.unlessGuessing(h.openLink)))
 	get("/:account/r/done", h.branded(h.getDone))
+	get("/:account/r/dispute", h.branded(h.getAgain))
+	pages.POST("/:account/r/dispute", h.branded(h.sameOrigin(h.unlessGuessing(h.postDispute))))
+	get("/:account/r/disputed", h.branded(h.getDisputed))
 }
 
 // readRoute adds a route for GET and HEAD; net/http leaves the body of HEAD out.

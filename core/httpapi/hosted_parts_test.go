@@ -135,6 +135,7 @@ type memoryLinks struct {
 	mu       sync.Mutex
 	links    map[string]*memoryLink
 	redeemed []string // new passwords
+	disputed []string // whose links
 	fault    error
 }
 
@@ -179,6 +180,24 @@ func (m *memoryLinks) Redeem(_ context.Context, account tenants.Account, _ core.
 	m.links[raw.Reveal()].spent = true
 	m.redeemed = append(m.redeemed, chosen.Reveal())
 	return holder.User, nil
+}
+
+func (m *memoryLinks) Dispute(_ context.Context, account tenants.Account, raw tenants.Secret) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	holder, err := m.inspect(account, raw)
+	if err != nil {
+		return err
+	}
+	m.links[raw.Reveal()].spent = true
+	m.disputed = append(m.disputed, holder.User.Address.Reveal())
+	return nil
+}
+
+func (m *memoryLinks) disputes() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string(nil), m.disputed...)
 }
 
 func (m *memoryLinks) passwords() []string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/gin-gonic/gin"
 
@@ -49,18 +50,45 @@ func (h *hosted) getReset(c *gin.Context, account tenants.Account) {
 	}
 }
 
-// postReset sets the new password. The link survives a password that is refused.
-func (h *hosted) postReset(c *gin.Context, account tenants.Account) {
-	t, holder, ok := h.opened(c, account)
-	if !ok {
-		return
+// viewedForm gives what a form brought that was drawn for the link that the cookie holds.
+// When it cannot, it has answered.
+func (h *hosted) viewedForm(c *gin.Context, account tenants.Account) (t ticket, holder core.Holder, fields url.Values, ok bool) {
+	if t, holder, ok = h.opened(c, account); !ok {
+		return t, holder, nil, false
 	}
-	fields, ok := h.form(c, account)
-	if !ok {
-		return
+	if fields, ok = h.form(c, account); !ok {
+		return t, holder, nil, false
 	}
 	if !t.viewed(onlyValue(fields, "view")) {
 		h.show(c, http.StatusForbidden, "refused", h.page(account))
+		return t, holder, nil, false
+	}
+	return t, holder, fields, true
+}
+
+// postDispute ends the link of a person who did not ask for it. Nothing else changes.
+func (h *hosted) postDispute(c *gin.Context, account tenants.Account) {
+	t, holder, _, ok := h.viewedForm(c, account)
+	if !ok {
+		return
+	}
+	if err := h.c.Redeemer.Dispute(c.Request.Context(), account, t.token()); err != nil {
+		h.deadLink(c, account, holder, err)
+		return
+	}
+	h.dropTicket(c)
+	h.redirect(c, h.page(account).Root+"/r/disputed")
+}
+
+// getDisputed is getDone for a link that was disputed.
+func (h *hosted) getDisputed(c *gin.Context, account tenants.Account) {
+	h.show(c, http.StatusOK, "disputed", h.page(account))
+}
+
+// postReset sets the new password. The link survives a password that is refused.
+func (h *hosted) postReset(c *gin.Context, account tenants.Account) {
+	t, holder, fields, ok := h.viewedForm(c, account)
+	if !ok {
 		return
 	}
 	password := tenants.NewSecret(onlyValue(fields, "password"))
@@ -130,7 +158,7 @@ func (h *hosted) deadLink(c *gin.Context, account tenants.Account, holder core.H
 		p.Again = sealed
 		h.show(c, http.StatusGone, "expired", p)
 	default:
-		if c.FullPath() == "/:account/r" {
+		if c.FullPath() == "/:account/r" || c.FullPath() == "/:account/r/dispute" {
 			p.Retry = p.Root + "/r"
 		}
 		h.unavailable(c, p, "link not used", err)

@@ -82,6 +82,9 @@ func drawnStates() []drawnState {
 		{"done", 200, "Your password was changed", true, func(s *site) pageAnswer {
 			return s.visitor().get("/acme/r/done")
 		}},
+		{"disputed", 200, "This link is ended", true, func(s *site) pageAnswer {
+			return s.visitor().get("/acme/r/disputed")
+		}},
 		{"expired", 410, "This link has expired", true, func(s *site) pageAnswer {
 			token := s.link(s.acme, "ada@example.com")
 			s.expire(token)

@@ -18,6 +18,7 @@ type Limits struct {
 	Account     core.Limit // per account on POST passwords and the hosted form; default 50/s:200
 	BadToken    core.Limit // links that nobody has, per client; default 30/10m
 	BadCallback core.Limit // callbacks that prove nothing, per account and client; default 30/10m
+	Probe       core.Limit // what only scanners look for, per client, who is then turned away for half an hour; default 3/10m
 }
 
 // DefaultLimits are those of contract.md, G, and threats.md, "Abuse limits".
@@ -31,6 +32,7 @@ func DefaultLimits() Limits {
 		Account:     limit(core.Rate{Count: 50, Per: time.Second, Burst: 200}),
 		BadToken:    limit(core.Rate{Count: 30, Per: 10 * time.Minute}),
 		BadCallback: limit(core.Rate{Count: 30, Per: 10 * time.Minute}),
+		Probe:       limit(core.Rate{Count: 3, Per: 10 * time.Minute}),
 	}
 }
 
@@ -53,6 +55,7 @@ func (l *Limits) Validate() error {
 		{"Account", &l.Account, standard.Account, false},
 		{"BadToken", &l.BadToken, standard.BadToken, false},
 		{"BadCallback", &l.BadCallback, standard.BadCallback, false},
+		{"Probe", &l.Probe, standard.Probe, true},
 	} {
 		*each.limit = each.limit.Or(each.standard)
 		for _, rate := range each.limit.Rates {
@@ -60,6 +63,9 @@ func (l *Limits) Validate() error {
 				return fmt.Errorf("http edge: limit %s: a fixed window takes no burst; write it as %s", each.name, each.standard)
 			}
 		}
+	}
+	if len(l.Probe.Rates) > 1 {
+		return fmt.Errorf("http edge: limit Probe: one rate only; write it as %s", standard.Probe)
 	}
 	return nil
 }

@@ -100,3 +100,31 @@ func TestWindowTakesNoBurst(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A flood of probing clients takes bounded memory, and blocks nobody who did not probe.
+func TestFloodOfProbers(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	p := newProbes(DefaultLimits().Probe)
+	const flood = 300_000
+	for i := range flood {
+		p.add(keyOf(i), now)
+	}
+	for i := range limitShards {
+		if n := len(p.shards[i].clients); n > keysPerShard {
+			t.Errorf("shard %d remembers %d clients", i, n)
+		}
+	}
+	newcomer := keyOf(flood + 1)
+	if p.add(newcomer, now) || p.blocked(newcomer, now) {
+		t.Error("a client beyond the bound is blocked for others")
+	}
+	if p.add(keyOf(0), now); !p.add(keyOf(0), now) {
+		t.Error("a client from before the flood lost its count")
+	}
+	now = now.Add(blockTime)
+	p.add(newcomer, now)
+	if n := len(p.shards[newcomer[0]%limitShards].clients); n != 1 {
+		t.Errorf("%d clients are remembered for ever", n)
+	}
+}

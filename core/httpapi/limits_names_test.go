@@ -22,11 +22,11 @@ func TestDefaultLimits(t *testing.T) {
 	got := map[string]string{
 		"RSTPWD": l.Rstpwd.String(), "MUTPWD": l.Mutpwd.String(), "AUTH": l.Auth.String(), "IP": l.IP.String(),
 		"IP_DAY": l.IPDay.String(), "ACCOUNT": l.Account.String(), "BAD_TOKEN": l.BadToken.String(),
-		"BAD_CALLBACK": l.BadCallback.String(),
+		"BAD_CALLBACK": l.BadCallback.String(), "PROBE": l.Probe.String(),
 	}
 	want := map[string]string{
 		"RSTPWD": "5/h", "MUTPWD": "5/10m", "AUTH": "5/m", "IP": "20/m:10", "IP_DAY": "200/d", "ACCOUNT": "50/s:200", "BAD_TOKEN": "30/10m",
-		"BAD_CALLBACK": "30/10m",
+		"BAD_CALLBACK": "30/10m", "PROBE": "3/10m",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -104,10 +103,14 @@ func encoded(t testing.TB, value any) string {
 // contents is every row of every table.
 func (e *edge) contents() map[string][]string {
 	e.t.Helper()
-	db := got(sql.Open("sqlite", "file:"+filepath.Join(e.dir, "test.db")+"?mode=ro"))(e.t)
+	driver, source, tables := "pgx", e.database, `SELECT tablename FROM pg_tables WHERE schemaname = 'public'`
+	if path, embedded := strings.CutPrefix(e.database, "sqlite://"); embedded {
+		driver, source, tables = "sqlite", "file:"+path+"?mode=ro", `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'`
+	}
+	db := got(sql.Open(driver, source))(e.t)
 	defer db.Close()
 	all := map[string][]string{}
-	for _, table := range e.query(db, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'`) {
+	for _, table := range e.query(db, tables) {
 		all[table] = e.query(db, `SELECT * FROM "`+table+`"`)
 	}
 	if len(all) < 5 {

@@ -20,6 +20,7 @@ func FuzzRouter(f *testing.F) {
 		{"POST", "/v1/accounts/acme/passwords", "Content-Type", "application/json", good},
 		{"POST", "/v1/accounts/acme/users/ada@example.com/actions/reset-password", "Keygen-Version", "1.0", `{"meta":{"passwordResetToken":"x","newPassword":"y"}}`},
 		{"POST", "/v1/accounts/acme/tokens?auth=x", "Authorization", basic("ada@example.com", ""), `{"data":{"type":"tokens"}}`},
+		{"POST", "/v1/recover", "Content-Type", "application/json", `{"meta":{"type":"account","email":"ada@example.com"}}`}, {"POST", "/acme/r/dispute", "Content-Type", "application/x-www-form-urlencoded", "view=x"}, {"GET", "/a.php", "X-Forwarded-For", "203.0.113.7", ""},
 		{"GET", "/v1/me?token=%41", "Accept", "*;q=.2, text/html", ""}, {"GET", "/v1/accounts/acme/users/%2e%2e%2f.json", "Authorization", "Token token=\"x\"", ""},
 		{"OPTIONS", "/v1/x", "Access-Control-Request-Method", "POST", ""}, {"GET", "/acme/forgot?email=x", "Host", "", ""}, {"GET", "/acme/r/x", "Cookie", "passmend=x", ""},
 		{"GET", "/v1/accounts/acme/users?page[size]=1&metadata[a]=%41", "Authorization", "Bearer ADMIN", ""}, {"PATCH", "/v1/accounts/acme/users/ada@example.com", "Authorization", "Bearer ADMIN", `{"data":{"type":"users","attributes":{"metadata":{"a":[{}]}}}}`},

@@ -75,6 +75,8 @@ func (a *api) register(routes gin.IRouter) {
 	r.ofAccount(post, "/passwords", append(
 		[]step{countRejections, a.ourHost, a.limitIP},
 		a.writing(a.withinWindow(a.gate.limits.rstpwd, "email", wantedAddress), a.limitAccount, postPasswords(a.c.Intake))[1:]...))
+	r.on(post, "/v1/recover", []step{countRejections, a.ourHost, platformHost, a.limitIP, a.negotiate, a.readBody, a.readVersion, a.readHeaders,
+		a.withinWindow(a.gate.limits.rstpwd, "email", wantedAddress), a.limitAccount, postRecover(a.c.Intake, a.c.BaseURL.Hostname())})
 	r.ofAccount(post, "/users/:user/actions/reset-password", a.writing(
 		a.withinWindow(a.gate.limits.mutpwd, "token", pathUser), a.limitGuesses, a.resetPassword))
 	r.ofAccount(post, "/tokens", a.writing(

@@ -80,7 +80,16 @@ var nothingThere = map[string]string{
 // and links: nothing succeeds, and every answer is the one about ids that there are not.
 func TestT21NothingReachesAcrossAccounts(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	for engine, database := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			separates(t, setupOn(t, database(t)))
+		})
+	}
+}
+
+func separates(t *testing.T, e *edge) {
+	t.Helper()
 	all := e.residents()
 	before := e.contents()
 	tried := 0
@@ -123,8 +132,18 @@ func TestT21NothingReachesAcrossAccounts(t *testing.T) {
 // Positive control: where one look-up forgets the account, T21 sees it.
 func TestT21SeesALookUpThatForgetsTheAccount(t *testing.T) {
 	t.Parallel()
+	for engine, database := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			seesForgetting(t, database(t))
+		})
+	}
+}
+
+func seesForgetting(t *testing.T, database string) {
+	t.Helper()
 	blind := &forgetful{}
-	e := setup(t, func(c *httpapi.Config) { blind.rightful, c.Users = c.Users, blind })
+	e := setupOn(t, database, func(c *httpapi.Config) { blind.rightful, c.Users = c.Users, blind })
 	all := e.residents()
 	for _, r := range all {
 		blind.accounts = append(blind.accounts, tenants.AccountID(r.values["account"]))

@@ -32,6 +32,7 @@ type Intake interface {
 type Redeemer interface {
 	Inspect(ctx context.Context, account tenants.Account, raw tenants.Secret) (core.Holder, error)
 	Redeem(ctx context.Context, account tenants.Account, ref core.UserRef, raw, password tenants.Secret) (core.User, error)
+	Dispute(ctx context.Context, account tenants.Account, raw tenants.Secret) error
 }
 
 // SignIn proves who somebody is and issues API tokens, as core.SignIn does.
@@ -125,7 +126,7 @@ type AuditLog interface {
 
 // Observer hears of what was refused, for metrics (operability.md). The strings
 // are from closed lists: reason is malformed, too_large, rate_ip, rate_tenant,
-// backlog or db_unavailable; scope is ip, tenant, email or token; action is reject.
+// backlog or db_unavailable; scope is ip, tenant, email, token or probe; action is reject.
 type Observer interface {
 	// Rejected counts a request for a password that was not accepted.
 	Rejected(reason string)
@@ -270,7 +271,7 @@ func New(c Config) (http.Handler, error) {
 
 	engine.Use(edge.name)
 	engine.Use(c.Middleware...)
-	engine.Use(edge.survive)
+	engine.Use(edge.survive, edge.turnAway)
 	edge.register(engine)
 	pages.register(engine)
 	docs.register(engine)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"github.com/passmend/passmend/core/httpapi"
 	"github.com/passmend/passmend/core/keys"
 	"github.com/passmend/passmend/core/sqlstore"
+	"github.com/passmend/passmend/core/sqlstore/pgtest"
 	"github.com/passmend/passmend/plugins/sdk"
 	"github.com/passmend/passmend/tenants"
 )
@@ -41,7 +43,7 @@ type edge struct {
 	signIn   *core.SignIn
 	resolver *tenants.Resolver
 	handler  http.Handler
-	dir      string // holds the database
+	database string // its URL
 	asked    *asks
 	services *services
 	observer *tally
@@ -58,19 +60,33 @@ const adaPassword = "correct horse battery staple"
 // off is every limit out of the way.
 func off() httpapi.Limits {
 	none := core.NoLimit()
-	return httpapi.Limits{Rstpwd: none, Mutpwd: none, Auth: none, IP: none, IPDay: none, Account: none, BadToken: none, BadCallback: none}
+	return httpapi.Limits{Rstpwd: none, Mutpwd: none, Auth: none, IP: none, IPDay: none, Account: none, BadToken: none, BadCallback: none, Probe: none}
+}
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// engines give an empty database each.
+var engines = map[string]func(testing.TB) string{
+	"sqlite":   func(t testing.TB) string { return "sqlite://" + filepath.Join(t.TempDir(), "test.db") },
+	"postgres": func(t testing.TB) string { return pgtest.URL(t) },
 }
 
 // setup starts an edge with limits off, unless a change of the Config says otherwise.
 func setup(t testing.TB, changes ...func(*httpapi.Config)) *edge {
 	t.Helper()
+	return setupOn(t, engines["sqlite"](t), changes...)
+}
+
+// setupOn is setup on a database of the caller's choice.
+func setupOn(t testing.TB, database string, changes ...func(*httpapi.Config)) *edge {
+	t.Helper()
 	ctx := context.Background()
 	dir := t.TempDir()
-	e := &edge{t: t, dir: dir, asked: &asks{}, services: &services{}, observer: &tally{}, logs: &logBuffer{}}
+	e := &edge{t: t, database: database, asked: &asks{}, services: &services{}, observer: &tally{}, logs: &logBuffer{}}
 	keysFile := filepath.Join(dir, "keys.json")
 	must(t, keys.Init(keysFile))
 	e.keys = got(keys.Open(keysFile))(t)
-	e.store = got(sqlstore.Open(ctx, sqlstore.Config{URL: "sqlite://" + filepath.Join(dir, "test.db"), NewID: newID}))(t)
+	e.store = got(sqlstore.Open(ctx, sqlstore.Config{URL: database, NewID: newID}))(t)
 	t.Cleanup(func() { e.store.Close() })
 	got(e.store.Migrate(ctx))(t)
 	must(t, e.store.Start(ctx))

@@ -31,6 +31,8 @@ func TestMailsReadAsReviewed(t *testing.T) {
 		{"reset-bare", core.MailReset, bare},
 		{"invite", core.MailInvite, func(f *core.MailFacts) { f.Life = 90 * time.Minute }},
 		{"changed", core.MailChanged, func(*core.MailFacts) {}},
+		{"accounts", core.MailAccounts, func(*core.MailFacts) {}},
+		{"accounts-more", core.MailAccounts, func(f *core.MailFacts) { f.More = true }},
 		{"changed-alone", core.MailChanged, func(f *core.MailFacts) { bare(f); f.ForgotURL = "" }},
 	}
 	for _, test := range tests {

@@ -107,6 +107,29 @@ func TestHostileNamesStayText(t *testing.T) {
 	}
 }
 
+// Whoever names an account chooses words for a mail that is the platform's own.
+func TestHostileListedNamesStayText(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	named := func(name string) func(*core.MailFacts) {
+		return func(f *core.MailFacts) {
+			f.Account.Name = "Passmend" // a dot of the platform's is no fault here
+			f.Accounts[1].Account.Name, f.Accounts[1].ForgotURL = name, forgot
+		}
+	}
+	benign := skeleton(mail(t, facts(t, core.MailAccounts, named("Sub-Etha"))).HTML)
+	for i, name := range hostileNames() {
+		rendered, err := r.Mail(t.Context(), facts(t, core.MailAccounts, named(name)))
+		if err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+		faults := append(markup(benign, rendered.HTML), unsafeFields(rendered)...)
+		if faults = append(faults, clickable(rendered, true)...); len(faults) > 0 {
+			t.Errorf("%q: %q", name, faults)
+		}
+	}
+}
+
 // The checks above are worth something only if they catch a renderer that pastes
 // names in. Each name must be caught in at least one place.
 func TestNaiveRenderingIsCaught(t *testing.T) {

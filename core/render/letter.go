@@ -1,6 +1,7 @@
 package render
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/passmend/passmend/core"
@@ -24,6 +25,10 @@ type letter struct {
 	// who did not do it.
 	Late bool
 
+	// Accounts is the list of an "accounts" mail, More says that it is not whole.
+	Accounts []line
+	More     string
+
 	Support, SupportURL         string // addr-spec; empty: none
 	SupportBefore, SupportAfter string
 	Origin                      string
@@ -32,6 +37,9 @@ type letter struct {
 	Accent  string // "#rrggbb"
 	Logo    *logo  // nil: the product's name stands in its place
 }
+
+// line is an account in a list.
+type line struct{ Name, URL string }
 
 func newLetter(l locale, facts core.MailFacts) letter {
 	words := l.Mails[facts.Template]
@@ -50,9 +58,12 @@ func newLetter(l locale, facts core.MailFacts) letter {
 		Accent:     accent(facts.Account.Branding.Accent),
 		Logo:       newLogo(facts.Logo),
 	}
-	if facts.Template == core.MailChanged {
+	switch facts.Template {
+	case core.MailChanged:
 		written.notice(l, words, facts)
-	} else {
+	case core.MailAccounts:
+		written.list(words, facts)
+	default:
 		life := l.life(facts.Life)
 		written.Link = facts.Link.Reveal()
 		written.Preview = words.Preview.fill("life", life)
@@ -76,6 +87,19 @@ func (w *letter) notice(l locale, words wording, facts core.MailFacts) {
 	if w.Link == "" {
 		w.Button, w.LinkHint = "", ""
 		w.Aside = words.AsideAlone.fill("product", w.Product)
+	}
+}
+
+// list fills in what only the "accounts" mail says.
+func (w *letter) list(words wording, facts core.MailFacts) {
+	w.Preview, w.Note = words.Preview.fill(), words.Note.fill()
+	w.Lead = words.Lead.fill("product", w.Product)
+	w.Button, w.LinkHint = "", ""
+	for _, entry := range facts.Accounts {
+		w.Accounts = append(w.Accounts, line{listedName(entry.Account), entry.ForgotURL})
+	}
+	if facts.More {
+		w.More = words.More.fill("n", strconv.Itoa(len(facts.Accounts)))
 	}
 }
 

@@ -40,19 +40,21 @@ type locale struct {
 	Mails map[string]wording `json:"mails"` // by template
 }
 
-// wording is what one of the three mails says. "Aside" is for the reader who
+// wording is what one of the four mails says. "Aside" is for the reader who
 // asked for nothing.
 type wording struct {
 	Subject    phrase `json:"subject"`
 	Preview    phrase `json:"preview"` // the line a mailbox shows beside the subject
 	Heading    phrase `json:"heading"`
 	Lead       phrase `json:"lead"`
-	Note       phrase `json:"note"` // {life} {until}; in "changed": nothing to do
+	Note       phrase `json:"note"` // {life} {until}; in "changed": nothing to do; in "accounts": what to do
 	AsideTitle phrase `json:"asideTitle"`
 	Aside      phrase `json:"aside"`
 	// AsideAlone replaces Aside in "changed" when there is no link to begin again.
 	AsideAlone phrase `json:"asideAlone"`
 	Button     phrase `json:"button"`
+	// More, in "accounts", says that the list is of the first {n} only.
+	More phrase `json:"more"`
 }
 
 // countable maps a number, in digits, to its phrase; "other" is for the rest.
@@ -191,7 +193,7 @@ func (l locale) validate() error {
 		needs("hours.other", l.Hours["other"], "n"),
 		needs("minutes.other", l.Minutes["other"], "n"),
 	}
-	for _, template := range []string{core.MailReset, core.MailInvite, core.MailChanged} {
+	for _, template := range []string{core.MailReset, core.MailInvite, core.MailChanged, core.MailAccounts} {
 		faults = append(faults, l.Mails[template].validate(template))
 	}
 	return errors.Join(faults...)
@@ -203,16 +205,24 @@ func (w wording) validate(template string) error {
 		needs(template+".heading", w.Heading),
 		needs(template+".asideTitle", w.AsideTitle),
 		needs(template+".aside", w.Aside),
-		needs(template+".button", w.Button),
 	}
-	if template == core.MailChanged {
+	switch template {
+	case core.MailChanged:
 		faults = append(faults,
+			needs(template+".button", w.Button),
 			needs(template+".preview", w.Preview, "changed"),
 			needs(template+".lead", w.Lead, "changed", "product"),
 			needs(template+".note", w.Note),
 			needs(template+".asideAlone", w.AsideAlone, "product"))
-	} else {
+	case core.MailAccounts:
 		faults = append(faults,
+			needs(template+".preview", w.Preview),
+			needs(template+".lead", w.Lead, "product"),
+			needs(template+".note", w.Note),
+			needs(template+".more", w.More, "n"))
+	default:
+		faults = append(faults,
+			needs(template+".button", w.Button),
 			needs(template+".preview", w.Preview, "life"),
 			needs(template+".lead", w.Lead, "product"),
 			needs(template+".note", w.Note, "life", "until"))

@@ -105,6 +105,15 @@ func productName(account tenants.Account) string {
 	return ""
 }
 
+// listedName is productName for a mail that does not come from the account: whoever
+// named it must not put a host or a telephone number into it.
+func listedName(account tenants.Account) string {
+	if name := personName(productName(account), maxLabel); name != "" {
+		return name
+	}
+	return account.Slug
+}
+
 // linkable says whether folded text holds what every client makes a link of.
 func linkable(folded string) bool {
 	return strings.Contains(folded, "//") || strings.Contains(folded, "www.") || strings.Contains(folded, "@")

@@ -17,7 +17,7 @@ import (
 
 // Why a mail cannot be made. The texts never hold the value that was refused.
 var (
-	// ErrTemplate: not one of the three mails.
+	// ErrTemplate: not one of the four mails.
 	ErrTemplate = errors.New("unknown mail template")
 	// ErrRecipient: the user's address cannot stand in a mail header.
 	ErrRecipient = errors.New("recipient's address cannot be mailed to")
@@ -193,6 +193,18 @@ func check(facts core.MailFacts) error {
 			return ErrLink
 		case facts.Changed.IsZero():
 			return ErrFacts
+		}
+	case core.MailAccounts:
+		switch {
+		case facts.Link.Reveal() != "":
+			return ErrLink // it is a list, and opens nothing
+		case len(facts.Accounts) == 0:
+			return ErrFacts
+		}
+		for _, entry := range facts.Accounts {
+			if !plainURL(entry.ForgotURL) {
+				return ErrLink
+			}
 		}
 	default:
 		return ErrTemplate

@@ -69,7 +69,7 @@ func TestSenderIsTheAccountsOrThePlatforms(t *testing.T) {
 func TestHeadersStopAutomaticAnswers(t *testing.T) {
 	t.Parallel()
 	want := []sdk.Header{{Name: "Auto-Submitted", Value: "auto-generated"}, {Name: "X-Auto-Response-Suppress", Value: "All"}}
-	for _, template := range []string{core.MailReset, core.MailInvite, core.MailChanged} {
+	for _, template := range []string{core.MailReset, core.MailInvite, core.MailChanged, core.MailAccounts} {
 		if diff := cmp.Diff(want, mail(t, facts(t, template)).Headers); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", template, diff)
 		}
@@ -140,6 +140,9 @@ func TestWrongFactsAreRefused(t *testing.T) {
 		{"no time of change", core.MailChanged, func(f *core.MailFacts) { f.Changed = time.Time{} }, render.ErrFacts},
 		{"notice with a token", core.MailChanged, setLink(link), render.ErrLink},
 		{"notice with a bad page", core.MailChanged, func(f *core.MailFacts) { f.ForgotURL = "javascript:x" }, render.ErrLink},
+		{"no accounts", core.MailAccounts, func(f *core.MailFacts) { f.Accounts = nil }, render.ErrFacts},
+		{"list with a token", core.MailAccounts, setLink(link), render.ErrLink},
+		{"list with a bad page", core.MailAccounts, func(f *core.MailFacts) { f.Accounts[1].ForgotURL = "javascript:x" }, render.ErrLink},
 		{"no message id", core.MailReset, func(f *core.MailFacts) { f.MessageID = "" }, render.ErrFacts},
 		{"message id with brackets", core.MailReset, func(f *core.MailFacts) { f.MessageID = "<a@b>" }, render.ErrFacts},
 		{"no address", core.MailReset, func(f *core.MailFacts) { f.To.Address = core.Address{} }, render.ErrRecipient},

@@ -46,9 +46,14 @@ func facts(t testing.TB, template string, change ...func(*core.MailFacts)) core.
 		MessageID: "0190c0de-0000-7000-8000-0000000000aa@passmend.example",
 		ForgotURL: forgot,
 	}
-	if template == core.MailChanged {
+	switch template {
+	case core.MailChanged:
 		made.Changed = time.Date(2026, 11, 24, 14, 5, 59, 0, time.UTC)
-	} else {
+	case core.MailAccounts:
+		made.Account, made.To = tenants.Recover("login.example.com"), core.User{Address: parse(t, address)}
+		other := tenants.New("0190c0de-0000-7000-8000-000000000002", "sub-etha", "Sub-Etha & Co")
+		made.Accounts = []core.AccountEntry{{Account: account, ForgotURL: forgot}, {Account: other, ForgotURL: "https://login.example.com/sub-etha/forgot"}}
+	default:
 		made.Link = tenants.NewSecret(link)
 		made.Life = time.Hour
 		made.Expires = time.Date(2026, 11, 24, 15, 5, 30, 0, time.FixedZone("CET", 3600))

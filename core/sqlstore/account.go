@@ -114,7 +114,8 @@ func (s *Store) AccountByHost(ctx context.Context, host string) (tenants.Account
 }
 
 func (s *Store) accountWhere(ctx context.Context, condition string, args ...any) (tenants.Account, error) {
-	account, err := s.oneAccount(ctx, s.reading(), `SELECT `+accountColumns+` FROM accounts WHERE deleted_at IS NULL AND `+condition, args...)
+	account, err := s.oneAccount(ctx, s.reading(), `SELECT `+accountColumns+` FROM accounts WHERE deleted_at IS NULL AND id <> ? AND `+condition,
+		append([]any{string(tenants.RecoverID)}, args...)...)
 	return account, s.failed("find_account", err)
 }
 
@@ -142,10 +143,28 @@ func (s *Store) ListAccounts(ctx context.Context, after tenants.AccountID, limit
 	if err != nil {
 		return nil, s.failed("list_accounts", err)
 	}
-	accounts := make([]tenants.Account, len(rows))
+	accounts, err := listedAccounts(rows)
+	return accounts, s.failed("list_accounts", err)
+}
+
+// AdministeredAccounts implements core.System.
+func (s *Store) AdministeredAccounts(ctx context.Context, address core.Address, limit int) ([]tenants.Account, error) {
+	var rows []accountRow
+	err := s.reading().rows(ctx, &rows, `SELECT `+accountColumns+` FROM accounts
+		WHERE id IN (SELECT u.account_id FROM users u WHERE u.address = ? AND u.role <> 'user') AND deleted_at IS NULL
+		ORDER BY name, id LIMIT ?`, address.Reveal(), max(limit, 0))
+	if err != nil {
+		return nil, s.failed("administered_accounts", err)
+	}
+	accounts, err := listedAccounts(rows)
+	return accounts, s.failed("administered_accounts", err)
+}
+
+func listedAccounts(rows []accountRow) (accounts []tenants.Account, err error) {
+	accounts = make([]tenants.Account, len(rows))
 	for i, row := range rows {
 		if accounts[i], err = row.account(); err != nil {
-			return nil, s.failed("list_accounts", err)
+			return nil, err
 		}
 	}
 	return accounts, nil

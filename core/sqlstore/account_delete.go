@@ -17,8 +17,8 @@ func (s *Store) DeleteAccount(ctx context.Context, account tenants.AccountID) er
 	err := s.change(ctx, "delete_account", false, func(ctx context.Context, tx session) error {
 		// No slug has a colon, so that this one is in nobody's way.
 		result, err := tx.exec(ctx, `
-			UPDATE accounts SET deleted_at = ?now, updated_at = ?now, slug = ? WHERE id = ? AND deleted_at IS NULL`,
-			"deleted:"+string(account), string(account))
+			UPDATE accounts SET deleted_at = ?now, updated_at = ?now, slug = ? WHERE id = ? AND id <> ? AND deleted_at IS NULL`,
+			"deleted:"+string(account), string(account), string(tenants.RecoverID))
 		if err := oneRow(result, err, tenants.ErrUnknown); err != nil {
 			return err
 		}

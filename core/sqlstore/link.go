@@ -58,8 +58,10 @@ func (r *resolution) linkArgs(live map[userKey][]liveRow) []any {
 	if plan.Mail != nil {
 		r.standing.State = core.StatePending
 	}
-	args := []any{string(r.account), string(plan.Request), string(plan.User)}
-	if again := linkAgain(live[userKey{string(r.account), string(plan.User)}], plan); again != nil {
+	args := []any{string(r.account), string(plan.Request), null(plan.User)}
+	if plan.User == "" {
+		args = append(args, nil, nil, nil, nil, nil, int64(0)) // there is no link in a list of accounts
+	} else if again := linkAgain(live[userKey{string(r.account), string(plan.User)}], plan); again != nil {
 		r.standing.Repeated = true
 		args = append(args, again.ID, nil, nil, nil, nil, again.ExpiresAt)
 	} else {
@@ -150,14 +152,14 @@ func (r *resolving) queueMails(ctx context.Context, tx session) error {
 			if leased {
 				attempt, life = 1, core.LeaseLife.Microseconds()
 			}
-			args = append(args, string(e.value.account), string(plan.Mail.ID), string(plan.Request), string(plan.User),
+			args = append(args, string(e.value.account), string(plan.Mail.ID), string(plan.Request), null(plan.User), string(plan.MailKind()),
 				!leased, null(plan.Mail.Lease), life, attempt, e.value.notAfter().UnixMicro())
 		}
 		var clocks []int64
 		err := tx.rows(ctx, &clocks, `
 			INSERT INTO deliveries (account_id, id, request_id, user_id, kind, state, ready, lease, lease_until, attempt,
 				not_after, run_at, queued_at)
-			VALUES `+placeholders(len(portion), `(?, ?, ?, ?, 'mail', 'queued', ?, ?, ?now + ?int, ?, ?, ?now, ?now)`)+`
+			VALUES `+placeholders(len(portion), `(?, ?, ?, ?, ?, 'queued', ?, ?, ?now + ?int, ?, ?, ?now, ?now)`)+`
 			RETURNING queued_at`, args...)
 		if err != nil {
 			return err
@@ -180,7 +182,7 @@ func (r *resolution) leased(clock int64) {
 	}
 	r.standing.Expires = r.expires
 	r.standing.Mail = &core.Delivery{
-		ID: mail.ID, Account: r.account, Request: r.plan.Request, User: r.plan.User, Kind: core.KindMail,
+		ID: mail.ID, Account: r.account, Request: r.plan.Request, User: r.plan.User, Kind: r.plan.MailKind(),
 		Attempt: 1, NotAfter: r.notAfter(), Queued: stamp(clock), Now: stamp(clock),
 		Lease: mail.Lease, TraceParent: r.traceParent,
 	}

@@ -41,19 +41,52 @@ func (s *Store) Redeem(ctx context.Context, account tenants.AccountID, redemptio
 	return user, nil
 }
 
+// Dispute implements core.Redemptions.
+func (s *Store) Dispute(ctx context.Context, account tenants.AccountID, dispute core.Dispute) error {
+	return s.change(ctx, "dispute", false, func(ctx context.Context, tx session) error {
+		result, err := tx.exec(ctx, `
+			UPDATE requests SET disputed_at = ?now, selector = NULL, seed = NULL
+			WHERE `+liveLink,
+			string(account), string(dispute.Request), string(dispute.User), dispute.CredentialVersion)
+		if ended, err := wrote(result, err); err != nil || !ended {
+			return whyNot(ctx, tx, account, dispute.Request, dispute.User, err)
+		}
+		var version int64
+		err = tx.row(ctx, &version, `SELECT credential_version FROM users WHERE account_id = ? AND id = ? ?locking`,
+			string(account), string(dispute.User))
+		if errors.Is(err, sql.ErrNoRows) || err == nil && version != dispute.CredentialVersion {
+			return core.ErrUnknownLink
+		}
+		if err != nil {
+			return err
+		}
+		tx.note(account, core.DisputeAudit(dispute.User))
+		return insertEvent(ctx, tx, account, dispute.Event)
+	})
+}
+
+// liveLink holds for a request whose own link is unspent, unexpired, and was made for
+// the user and the credential that are named.
+const liveLink = `account_id = ? AND id = ? AND user_id = ? AND credential_version = ?
+			AND seed IS NOT NULL AND spent_at IS NULL AND expires_at > ?now`
+
 // spend is the first guard: the link is unspent, unexpired, and was made for the
 // credential that is named.
 func spend(ctx context.Context, tx session, account tenants.AccountID, redemption core.Redemption) error {
 	result, err := tx.exec(ctx, `
 		UPDATE requests SET
 			state = 'redeemed', reason = '', spent_at = ?now, selector = NULL, seed = NULL, address_sealed = NULL
-		WHERE account_id = ? AND id = ? AND user_id = ? AND credential_version = ?
-			AND seed IS NOT NULL AND spent_at IS NULL AND expires_at > ?now`,
+		WHERE `+liveLink,
 		string(account), string(redemption.Request), string(redemption.User), redemption.CredentialVersion)
-	if err != nil {
-		return err
+	if spent, err := wrote(result, err); err != nil || !spent {
+		return whyNot(ctx, tx, account, redemption.Request, redemption.User, err)
 	}
-	if spent, err := result.RowsAffected(); err != nil || spent == 1 {
+	return nil
+}
+
+// whyNot tells what is wrong with a link that could not be ended; err comes first.
+func whyNot(ctx context.Context, tx session, account tenants.AccountID, request core.RequestID, user core.UserID, err error) error {
+	if err != nil {
 		return err
 	}
 	var expired int
@@ -61,7 +94,7 @@ func spend(ctx context.Context, tx session, account tenants.AccountID, redemptio
 		SELECT count(*) FROM requests
 		WHERE account_id = ? AND id = ? AND user_id = ? AND seed IS NOT NULL AND spent_at IS NULL
 			AND expires_at <= ?now`,
-		string(account), string(redemption.Request), string(redemption.User))
+		string(account), string(request), string(user))
 	switch {
 	case err != nil:
 		return err

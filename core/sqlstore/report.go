@@ -28,7 +28,7 @@ func (s *Store) AccountOfMessage(ctx context.Context, provider, messageID string
 	var account string
 	err := s.reading().row(ctx, &account, `
 		SELECT d.account_id FROM deliveries d
-		WHERE d.message_id = ? AND d.message_id <> '' AND d.kind IN ('mail', 'notice') AND `+sentBy+`
+		WHERE d.message_id = ? AND d.message_id <> '' AND d.kind IN ('mail', 'notice', 'accounts') AND `+sentBy+`
 			AND NOT EXISTS (SELECT 1 FROM providers p WHERE coalesce(p.account_id, '') = coalesce(d.account_id, '') AND p.name = ?)
 		ORDER BY d.account_id, d.id DESC LIMIT 1`, messageID, provider, provider)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -45,7 +45,7 @@ func (s *Store) Report(ctx context.Context, account tenants.AccountID, report co
 		SELECT d.id, d.request_id, d.user_id,
 			(SELECT r.address_digest FROM requests r WHERE r.account_id = d.account_id AND r.id = d.request_id) AS address_digest
 		FROM deliveries d
-		WHERE d.account_id = ? AND d.message_id = ? AND d.message_id <> '' AND d.kind IN ('mail', 'notice') AND `+sentBy+`
+		WHERE d.account_id = ? AND d.message_id = ? AND d.message_id <> '' AND d.kind IN ('mail', 'notice', 'accounts') AND `+sentBy+`
 		ORDER BY d.id DESC LIMIT 1`, string(account), report.MessageID, report.Provider)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = core.ErrNotFound

@@ -15,7 +15,7 @@ import (
 const seedKept = 24 * time.Hour
 
 const requestColumns = `account_id, id, state, reason, address_sealed, address_digest, deliver, traceparent,
-	user_id, link_request_id, selector, seed, key_id, credential_version, accepted_at, expires_at, spent_at`
+	user_id, link_request_id, selector, seed, key_id, credential_version, accepted_at, expires_at, spent_at, disputed_at`
 
 type requestRow struct {
 	AccountID         string `bun:"account_id"`
@@ -35,6 +35,7 @@ type requestRow struct {
 	AcceptedAt        int64  `bun:"accepted_at"`
 	ExpiresAt         int64  `bun:"expires_at"`
 	SpentAt           int64  `bun:"spent_at"`
+	DisputedAt        int64  `bun:"disputed_at"`
 	Expired           bool   `bun:"expired"`
 }
 
@@ -54,6 +55,7 @@ func (r requestRow) request() core.Request {
 		Accepted:      stamp(r.AcceptedAt),
 		Expires:       stamp(r.ExpiresAt),
 		Spent:         stamp(r.SpentAt),
+		Disputed:      stamp(r.DisputedAt),
 	}
 	copy(request.Link.Selector[:], r.Selector)
 	copy(request.Link.Seed[:], r.Seed)

@@ -77,7 +77,9 @@ func (r resolution) touches() []string {
 	if r.plan.Suppress != "" {
 		return touches
 	}
-	touches = append(touches, "u"+string(r.account)+string(r.plan.User))
+	if r.plan.User != "" {
+		touches = append(touches, "u"+string(r.account)+string(r.plan.User))
+	}
 	for _, budget := range r.plan.Budgets {
 		touches = append(touches, "b"+string(budget.Key))
 	}
@@ -95,7 +97,7 @@ type resolving struct {
 // run brings each request to where its plan and the rows have it.
 func (r *resolving) run(ctx context.Context, tx session) error {
 	for _, step := range []func(context.Context, session) error{
-		r.endDeliveries, r.suppress, r.lockUsers, r.spendBudgets, r.gatherEvents, r.supersede, r.link, r.stopMails, r.queueMails,
+		r.endDeliveries, r.suppress, r.lockUsers, r.askLists, r.spendBudgets, r.gatherEvents, r.supersede, r.link, r.stopMails, r.queueMails,
 	} {
 		if err := step(ctx, tx); err != nil {
 			return err
@@ -206,6 +208,9 @@ func (r *resolving) lockUsers(ctx context.Context, tx session) error {
 	}
 	r.keep(func(e *entry[resolution]) bool {
 		plan := e.value.plan
+		if plan.User == "" {
+			return true
+		}
 		user, there := users[userKey{string(e.value.account), string(plan.User)}]
 		e.value.suppressed = user.Suppressed && plan.Mail != nil
 		switch {
@@ -216,6 +221,41 @@ func (r *resolving) lockUsers(ctx context.Context, tx session) error {
 		}
 		return there
 	})
+	return nil
+}
+
+// askLists notes to whose address no mail goes of those that no user was found for:
+// they get a list of accounts.
+func (r *resolving) askLists(ctx context.Context, tx session) error {
+	var userless []*entry[resolution]
+	for _, e := range r.entries {
+		if e.value.plan.User == "" {
+			userless = append(userless, e)
+		}
+	}
+	suppressed := make(map[userKey]bool, len(userless))
+	for _, portion := range portions(userless) {
+		args := make([]any, 0, 3*len(portion))
+		for _, e := range portion {
+			args = append(args, string(e.value.account), string(e.value.plan.Request), blob(e.value.plan.Address))
+		}
+		var rows []struct {
+			AccountID string `bun:"account_id"`
+			ID        string `bun:"id"`
+		}
+		err := tx.rows(ctx, &rows, `
+			WITH s (account_id, id, digest) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?bytes)`)+`)
+			SELECT s.account_id, s.id FROM s WHERE `+isSuppressed+` AND ?few`, args...)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			suppressed[userKey{row.AccountID, row.ID}] = true
+		}
+	}
+	for _, e := range userless {
+		e.value.suppressed = suppressed[userKey{string(e.value.account), string(e.value.plan.Request)}]
+	}
 	return nil
 }
 

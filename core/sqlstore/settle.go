@@ -161,12 +161,12 @@ func recordOutcomes(ctx context.Context, tx session, entries []*entry[outcome], 
 // requestEnd gives the state that a settlement moves its request to, none when it
 // moves nothing. A resolve delivery settled here could not be resolved.
 func requestEnd(kind core.Kind, settlement core.Settlement) (core.RequestState, core.Reason) {
-	if kind != core.KindMail && kind != core.KindResolve {
+	if !kind.EndsRequest() && kind != core.KindResolve {
 		return "", ""
 	}
 	switch settlement.State {
 	case core.DeliveryDone:
-		if kind == core.KindMail {
+		if kind.EndsRequest() {
 			return core.StateSent, ""
 		}
 	case core.DeliveryFailed:

@@ -121,7 +121,7 @@ func (w *Worker) do(ctx context.Context, delivery core.Delivery) (settlement *co
 	case delivery.Kind == core.KindResolve:
 		next, err := w.resolve(ctx, delivery)
 		return nil, next, err
-	case delivery.Kind == core.KindMail, delivery.Kind == core.KindNotice:
+	case delivery.Kind.EndsRequest(), delivery.Kind == core.KindNotice:
 		settled, err := w.c.Dispatcher.Dispatch(ctx, delivery)
 		return &settled, nil, err
 	case delivery.Kind == core.KindWebhook && w.c.Webhooks != nil:

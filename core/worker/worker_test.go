@@ -109,7 +109,7 @@ func (b *bench) Release(_ context.Context, leases []core.Lease) error {
 func (b *bench) Reap(context.Context) (int, error) { return 0, nil }
 
 func (b *bench) Resolve(_ context.Context, d core.Delivery) (core.Plan, error) {
-	return core.Plan{Request: d.Request, Suppress: core.ReasonUnknownUser}, nil
+	return core.Plan{Request: d.Request, Suppress: core.ReasonUnknownUser, User: "u"}, nil
 }
 
 func (b *bench) Dispatch(ctx context.Context, d core.Delivery) (core.Settlement, error) {

@@ -53,9 +53,9 @@ type Inline struct {
 
 // Facts is what the mail says, as data.
 type Facts struct {
-	Template  string // "reset", "invite" or "changed"
+	Template  string // "reset", "invite", "changed" or "accounts"
 	Locale    string // BCP 47
-	Link      Secret // empty for "changed"
+	Link      Secret // "reset" and "invite" only
 	ExpiresAt time.Time
 }
 

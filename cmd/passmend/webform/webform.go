@@ -1,8 +1,8 @@
-// Package webform reads the one form of a page and fills it in, as a browser would
+// Package webform reads the first form of a page and fills it in, as a browser would
 // submit it, for whoever walks a reset like a person: the demo and the canary.
 //
-// Limits first: the first form's action counts and the inputs of all, other fields
-// than inputs are not there, and nothing runs that a page brings along.
+// Limits first: further forms are not there, nor are other fields than inputs, and
+// nothing runs that a page brings along.
 package webform
 
 import (
@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// Form is a page's form.
+// Form is a page's first form.
 type Form struct {
 	Action *url.URL
 	Fields url.Values        // of inputs, by name
@@ -26,6 +26,7 @@ func Read(at *url.URL, page []byte) (Form, error) {
 	f := Form{Action: at, Fields: url.Values{}, Kinds: map[string]string{}}
 	found := false
 	tokens := html.NewTokenizer(bytes.NewReader(page))
+reading:
 	for tokens.Next() != html.ErrorToken {
 		token := tokens.Token()
 		attributes := make(map[string]string, len(token.Attr))
@@ -40,7 +41,9 @@ func Read(at *url.URL, page []byte) (Form, error) {
 				return f, fmt.Errorf("the form's action: %w", err)
 			}
 			f.Action = action
-		case token.Data == "input" && attributes["name"] != "":
+		case token.Data == "form" && token.Type == html.EndTagToken && found:
+			break reading
+		case found && token.Data == "input" && attributes["name"] != "":
 			f.Fields.Set(attributes["name"], attributes["value"])
 			f.Kinds[attributes["name"]] = attributes["type"]
 		}

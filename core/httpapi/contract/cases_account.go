@@ -66,6 +66,17 @@ func identityCases() []Case {
 		{"A8/ping-of-an-unknown-account", "", nothing, func(r *run) {
 			r.refuses(ask{method: get, path: "/v1/accounts/" + nobody + "/ping"}, refusal{404, "NOT_FOUND", "", ""})
 		}},
+		{"A8/recover", "R1", nothing, func(r *run) { r.accepted(r.send(recovering(r.address()))) }},
+		{"A8/recover-knows-nobody", "", admin, func(r *run) {
+			unknown := r.send(recovering(r.address())).fingerprint()
+			r.check(r.send(recovering(r.user().email)).fingerprint() == unknown, "a user gets another answer than an unknown address")
+		}},
+		{"A8/recover-without-email", "", nothing, func(r *run) {
+			r.refuses(ask{path: "/v1/recover", body: `{"meta":{"type":"account"}}`}, refusal{400, "", "/meta/email", "is missing"})
+		}},
+		{"A8/recover-without-type", "R2", nothing, func(r *run) {
+			r.refuses(ask{path: "/v1/recover", body: `{"meta":{"email":"a@contract.example"}}`}, refusal{400, "", "/meta/type", "is missing"})
+		}},
 		{"A8/health", "", nothing, func(r *run) {
 			answer := r.send(ask{method: get, path: "/v1/health"})
 			r.check((answer.status == http.StatusNoContent || answer.status == http.StatusOK) && answer.body == "", "%s: want 204 or 200", answer)
@@ -79,6 +90,10 @@ func identityCases() []Case {
 			r.check((answer.status == http.StatusNoContent || answer.status == http.StatusOK) && answer.body == "", "%s: want 204 or 200", answer)
 		}},
 	}
+}
+
+func recovering(email string) ask {
+	return ask{path: "/v1/recover", body: `{"meta":{"type":"account","email":` + quote(email) + `}}`}
 }
 
 // accountCases are B.

@@ -35,6 +35,8 @@ func errorCases() []Case {
 		{"route-products", "R17", ask{method: get, path: "P/products"}, refusal{404, "NOT_FOUND", "", ""}},
 		{"route-machines", "R17", ask{method: get, path: "P/machines"}, refusal{404, "NOT_FOUND", "", ""}},
 		{"route-groups", "R17", ask{method: get, path: "P/groups"}, refusal{404, "NOT_FOUND", "", ""}},
+		{"route-settings", "R17", ask{method: get, path: "P/settings"}, refusal{404, "NOT_FOUND", "", ""}},
+		{"route-settings-write", "R17", ask{method: http.MethodPut, path: "P/settings", body: `{}`}, refusal{404, "NOT_FOUND", "", ""}},
 		{"route-environments", "R17", ask{method: get, path: "P/environments"}, refusal{404, "NOT_FOUND", "", ""}},
 	} {
 		cases = append(cases, Case{"C7/" + c.name, c.ruling, nothing, func(r *run) { r.refuses(c.ask, c.want) }})

@@ -66,6 +66,29 @@ func resetCases() []Case {
 			r.refuses(ask{path: other.path() + "/users/" + p.id + "/actions/reset-password", body: resetBody(token, newPassword)}, noUser(p.id))
 			r.check(r.reset(p, token, newPassword).status == http.StatusOK, "the token was spent at another account")
 		}},
+		{"A2/expired-link", "", admin | mail | clock, expiredLink},
+		{"A2/expired-link-is-told-to-whoever-has-it", "R9", admin | mail | clock, func(r *run) {
+			p, other := r.user(), r.user()
+			token := r.expired(p)
+			r.refused(r.reset(other, token, newPassword), noUser(other.id))
+			r.refused(r.reset(p, token[:len(token)-4]+"AAAA", newPassword), noUser(p.id))
+		}},
+		{"A2/expired-before-password", "", admin | mail | clock, func(r *run) {
+			p := r.user()
+			r.refused(r.reset(p, r.expired(p), "x"), refusal{401, "", "/meta/passwordResetToken", "is expired"})
+		}},
+		{"A2/expired-and-asked-again", "", admin | mail | clock, func(r *run) {
+			p := r.user()
+			old := r.expired(p)
+			fresh := r.link(p) // or still the old one: what is there is given at once
+			r.eventually("another link arrives", func() bool {
+				found, err := r.Mail(r.ctx, p.email)
+				fresh = found.Token
+				return err == nil && fresh != old
+			})
+			r.check(r.reset(p, fresh, newPassword).status == http.StatusOK, "a fresh link does not work beside an expired one")
+			r.refused(r.reset(p, old, newPassword), noUser(p.id))
+		}},
 		{"A2/password-too-short", "", admin | mail, func(r *run) { weakPassword(r, "x", "PASSWORD_TOO_SHORT", "is too short (minimum is ") }},
 		{"A2/password-too-long", "", admin | mail, func(r *run) {
 			weakPassword(r, strings.Repeat("a 1", 100), "PASSWORD_TOO_LONG", "is too long (maximum is ")
@@ -228,4 +251,21 @@ func updateCases() []Case {
 		}})
 	}
 	return cases
+}
+
+// expired gives the token of a link that has been there for too long.
+func (r *run) expired(p person) string {
+	token := r.link(p)
+	if err := r.Expire(r.ctx, p.email); err != nil {
+		r.fatalf("the link cannot be made old: %v", err)
+	}
+	return token
+}
+
+func expiredLink(r *run) {
+	p := r.user()
+	answer := r.reset(p, r.expired(p), newPassword)
+	r.refused(answer, refusal{401, "", "/meta/passwordResetToken", "is expired"})
+	r.check(strings.HasPrefix(answer.header.Get("WWW-Authenticate"), "Bearer realm="), "WWW-Authenticate %q", answer.header.Get("WWW-Authenticate"))
+	r.signIn(p) // the password is the old one
 }

@@ -58,6 +58,12 @@ type Target struct {
 	// Mail gives the newest mail with a link that went to an address, once it is there.
 	// Nil: mails cannot be read, and what needs a link is skipped.
 	Mail func(ctx context.Context, address string) (Mail, error)
+	// Expire ends the life of the links that an address was mailed, as time would. Nil:
+	// the clock cannot be moved, and what is about old links is skipped.
+	Expire func(ctx context.Context, address string) error
+	// Host is a host name of the account's own, which reaches the server as the URL's
+	// does. Empty: what is about such hosts is skipped.
+	Host string
 	// Receiver takes webhooks. Nil: deliveries are skipped.
 	Receiver Receiver
 }
@@ -107,6 +113,8 @@ const (
 	mail                       // a way to read reset mails
 	receiver                   // a place for webhooks
 	limits                     // limits are on
+	clock                      // a way to make links old
+	ownHost                    // a host of the account's own
 )
 
 var needsText = []struct {
@@ -118,13 +126,15 @@ var needsText = []struct {
 	{mail, "a way to read the server's mail"},
 	{receiver, "a place to which the server sends webhooks"},
 	{limits, "a server whose limits are on"},
+	{clock, "a way to make links old"},
+	{ownHost, "a host name of the account's own (--host)"},
 }
 
 // Cases gives every case, in the order of the contract.
 func Cases() []Case {
 	return slices.Concat(
 		passwordCases(), resetCases(), updateCases(), userCases(), tokenCases(), endpointCases(), eventCases(), identityCases(),
-		accountCases(), mediaCases(), jsonCases(), pageCases(), errorCases(), headerCases(), semanticCases(), deliveryCases(), limitCases(),
+		accountCases(), hostCases(), mediaCases(), jsonCases(), pageCases(), errorCases(), hardErrorCases(), headerCases(), semanticCases(), deliveryCases(), limitCases(),
 	)
 }
 
@@ -141,6 +151,8 @@ func (t Target) Validate() string {
 		return "URL must be http or https and a host, as https://api.example.com"
 	case t.Account == "" || strings.ContainsAny(t.Account, "/?# "):
 		return "Account must be an account's id or slug"
+	case strings.ContainsAny(t.Host, "/:?#@ "):
+		return "Host must be a host name without a port, as login.acme.example"
 	}
 	return ""
 }

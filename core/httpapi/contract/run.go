@@ -105,6 +105,10 @@ func (s *suite) has(need needs) bool {
 		return s.Mail != nil
 	case receiver:
 		return s.Receiver != nil
+	case clock:
+		return s.Expire != nil
+	case ownHost:
+		return s.Host != ""
 	default:
 		return !s.LimitsOff
 	}

@@ -55,6 +55,15 @@ func (r *run) await(answer reply) {
 
 // once sends a request and gives whatever comes.
 func (r *run) once(a ask) reply {
+	answer, err := r.exchange(a)
+	if err != nil {
+		r.fatalf("%s %s: %v", a.method, a.path, err)
+	}
+	return answer
+}
+
+// exchange is once for callers that run side by side.
+func (r *run) exchange(a ask) (reply, error) {
 	if a.method == "" {
 		a.method = http.MethodPost
 	}
@@ -64,7 +73,7 @@ func (r *run) once(a ask) reply {
 	}
 	request, err := http.NewRequestWithContext(r.ctx, a.method, r.URL+r.path(a.path), body)
 	if err != nil {
-		r.fatalf("%s %s: %v", a.method, a.path, err)
+		return reply{}, err
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", typeJSONAPI)
@@ -86,14 +95,11 @@ func (r *run) once(a ask) reply {
 	}
 	response, err := r.client.Do(request)
 	if err != nil {
-		r.fatalf("%s %s: %v", a.method, a.path, err)
+		return reply{}, err
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(io.LimitReader(response.Body, 8<<20))
-	if err != nil {
-		r.fatalf("%s %s: %v", a.method, a.path, err)
-	}
-	return reply{a, response.StatusCode, response.Header, string(content)}
+	return reply{a, response.StatusCode, response.Header, string(content)}, err
 }
 
 // path puts the account in the place of P.
@@ -133,7 +139,7 @@ type wireError struct {
 
 // titles are those of statuses (contract.md, C7).
 var titles = map[int]string{
-	400: "Bad request", 401: "Unauthorized", 403: "Access denied", 404: "Not found", 409: "Conflict",
+	400: "Bad request", 503: "Request timeout", 401: "Unauthorized", 403: "Access denied", 404: "Not found", 409: "Conflict",
 	413: "Payload too large", 422: "Unprocessable resource", 429: "Too many requests",
 }
 
@@ -169,7 +175,7 @@ func (r *run) oneError(a reply) wireError {
 	if document.Meta != nil && document.Meta.ID != a.header.Get("X-Request-Id") {
 		r.errorf("%s: meta.id is not X-Request-Id %q", a, a.header.Get("X-Request-Id"))
 	}
-	if bare := slices.Contains(bareCodes, found.Code) || a.status == 413; bare != (document.Meta == nil) {
+	if bare := slices.Contains(bareCodes, found.Code) || a.status == 413 || a.status == 503; bare != (document.Meta == nil) {
 		r.errorf("%s: meta: %v", a, document.Meta)
 	}
 	return found

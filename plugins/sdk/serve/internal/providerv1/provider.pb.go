@@ -1192,11 +1192,11 @@ func (x *Inline) GetBytes() []byte {
 // Facts is what the mail says, as data.
 type Facts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "reset", "invite" or "changed".
+	// "reset", "invite", "changed" or "accounts".
 	Template string `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`
 	// BCP 47.
 	Locale string `protobuf:"bytes,2,opt,name=locale,proto3" json:"locale,omitempty"`
-	// Empty for "changed". Whoever holds it can set the password: never print it.
+	// Of "reset" and "invite" only. Whoever holds it can set the password: never print it.
 	Link string `protobuf:"bytes,3,opt,name=link,proto3" json:"link,omitempty"`
 	// Milliseconds since 1970 UTC; 0: none.
 	ExpiresAtUnixMs int64 `protobuf:"varint,4,opt,name=expires_at_unix_ms,json=expiresAtUnixMs,proto3" json:"expires_at_unix_ms,omitempty"`
