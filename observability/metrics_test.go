@@ -25,12 +25,12 @@ func exercise(t *testing.T, b *bundle, word string) {
 	b.Balance(func(context.Context) (core.Balance, error) {
 		return core.Balance{Accepted: 3, States: map[core.RequestState]int64{core.StateSent: 2, core.RequestState(word): 1}}, nil
 	})
-	b.Commit(word, 3, time.Millisecond, time.Millisecond)
+	b.Commit(word, 3, time.Millisecond, time.Millisecond, "")
 	b.Error(word)
 	b.PluginStarted(word, word)
 	b.PluginExited(word, word)
 	b.BreakerState(word, 1)
-	b.Call(word, word, word, time.Millisecond)
+	b.Call(t.Context(), word, word, word, time.Millisecond)
 	b.Rejected(word)
 	b.RateLimited(word, word)
 	b.Hashed(t.Context(), word, 0, 0)
@@ -118,11 +118,11 @@ func TestHostileValuesNeverBecomeLabels(t *testing.T) {
 	before := strings.Count(b.scrape(t, "text/plain"), "\n")
 	for _, word := range []string{hostileAddress, hostileUUID, hostileToken, hostileAPIToken, "a\nb", `a"b`, "\xff", strings.Repeat("x", 99)} {
 		b.Redacted(word)
-		b.Commit(word, 1, 0, 0)
+		b.Commit(word, 1, 0, 0, "")
 		b.Error(word)
 		b.PluginStarted(word, word)
 		b.PluginExited(word, word)
-		b.Call(word, word, word, 0)
+		b.Call(t.Context(), word, word, word, 0)
 		b.Rejected(word)
 		b.RateLimited(word, word)
 		b.ended(tenants.AccountID(word), core.RequestState(word), core.Reason(word))
