@@ -48,6 +48,9 @@ func exercise(t *testing.T, b *bundle, word string) {
 	b.Backlog(func(context.Context) ([]core.Backlog, error) {
 		return []core.Backlog{{Account: testAccount, Kind: core.Kind(word), State: word, Deliveries: 1}}, nil
 	})
+	b.Holds(func(context.Context) ([]core.HoldCount, error) {
+		return []core.HoldCount{{Scope: word, State: word, Holds: 1}}, nil
+	})
 	b.Endpoints(func(context.Context) (map[string]int64, error) { return map[string]int64{word: 1}, nil })
 	b.Hashing(func() (running, waiting int) { return 1, 2 })
 	b.Database(func() (used, idle, most int) { return 1, 2, 3 }, func() (int64, bool) { return 4, true })
@@ -185,6 +188,23 @@ func TestAPluginShowsUpAndDownWithOneVersion(t *testing.T) {
 	wantSeries(t, scrape, `passmend_plugin_up{plugin="smtp",protocol="1",version="1.1.0"} 0`)
 	if strings.Contains(scrape, `reason="stop"`) {
 		t.Error("a stop that was asked for counts as a restart")
+	}
+}
+
+func TestHoldsAreShownByScopeAndState(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.Holds(func(context.Context) ([]core.HoldCount, error) {
+		return []core.HoldCount{{Scope: core.HoldOfAccount, State: core.HoldHeld, Holds: 2}, {Scope: core.HoldOfAll, State: core.HoldDraining, Holds: 1}}, nil
+	})
+	wantSeries(t, b.scrape(t, "text/plain"),
+		`passmend_holds{scope="account",state="draining"} 0`, `passmend_holds{scope="account",state="held"} 2`,
+		`passmend_holds{scope="all",state="draining"} 1`, `passmend_holds{scope="all",state="held"} 0`,
+		`passmend_holds{scope="provider",state="draining"} 0`, `passmend_holds{scope="provider",state="held"} 0`)
+	away := setup(t)
+	away.Holds(func(context.Context) ([]core.HoldCount, error) { return nil, errors.New("database is away") })
+	if scrape := away.scrape(t, "text/plain"); strings.Contains(scrape, "passmend_holds{") {
+		t.Error("with the database away there are numbers")
 	}
 }
 
