@@ -22,7 +22,7 @@ var logFields = []string{
 	"event", "outcome", "result", "reason", "state", "status", "error", "err", "panic", "stack", "work", "what", "to", "for",
 	// to what
 	"account", "actor", "actor_kind", "attempt", "delivery", "endpoint", "key", "kind", "object", "object_type", "plugin", "provider",
-	"request", "request_id", "roles", "route", "method", "peer", "admin", "http", "limits", "layer", "version", "pid", "view", "basis",
+	"request", "request_id", "roles", "route", "method", "peer", "admin", "http", "limits", "layers", "remedy", "version", "pid", "view", "basis",
 	"plugin_dir", "trace_id", "span_id", "inbox", "stage",
 	// how much and how long
 	"away", "bytes", "count", "deliveries", "directories", "duration_ms", "failures", "leases", "percent", "restart_in", "since",
