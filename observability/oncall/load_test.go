@@ -112,11 +112,11 @@ func (s *development) round(n int) {
 // for long enough to be started again at once, each in turn, and a database is locked.
 func goWrong(ctx context.Context, deployed *deployment, developed *development) {
 	faults := []func(){
-		func() { deployed.kill("smtp") },
+		func() { deployed.kill(ctx, "smtp") },
 		func() { developed.lockDatabase(ctx) },
-		func() { deployed.kill("webhook") },
-		func() { developed.kill("smtp") },
-		func() { developed.kill("webhook") },
+		func() { deployed.kill(ctx, "webhook") },
+		func() { developed.kill(ctx, "smtp") },
+		func() { developed.kill(ctx, "webhook") },
 	}
 	for _, fault := range faults {
 		if !wait(ctx, 20*time.Second) {
@@ -126,19 +126,28 @@ func goWrong(ctx context.Context, deployed *deployment, developed *development) 
 	}
 }
 
-// kill ends a plugin's process the hard way. Only children of ours.
-func (s *live) kill(plugin string) {
+// kill ends a plugin's process the hard way, once there is one.
+func (s *live) kill(ctx context.Context, plugin string) {
+	for pid := 0; pid == 0 && wait(ctx, time.Second); {
+		if pid = s.child("passmend-" + plugin); pid != 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// child gives the service's process that has a name in its command line; 0: none.
+func (s *live) child(name string) (pid int) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
 	for _, task := range tasks {
 		children, _ := os.ReadFile(task)
 		for _, child := range strings.Fields(string(children)) {
 			command, _ := os.ReadFile("/proc/" + child + "/cmdline")
-			if pid, err := strconv.Atoi(child); err == nil && strings.Contains(string(command), "passmend-"+plugin) {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-				return
+			if pid, err := strconv.Atoi(child); err == nil && strings.Contains(string(command), name) {
+				return pid
 			}
 		}
 	}
+	return 0
 }
 
 // writerLock is the byte of SQLite's shared memory that whoever writes has locked
