@@ -167,7 +167,7 @@ helm/sync: ## Copy alerts and dashboards into the chart
 # Never from the cache: go test does not see changes of promtool.
 .PHONY: rules/check
 rules/check: ## Prove alerts, dashboards and runbooks on a service that a real Prometheus scrapes; needs Debian's prometheus
-	@go test -count=1 ./observability/oncall -prometheus
+	@go test -count=1 -timeout 30m ./observability/oncall -prometheus
 
 # --- Generated code and modules
 

@@ -31,6 +31,23 @@ type Hold struct {
 	Waiting, UnderWay int
 }
 
+// HoldCount is how many holds of a scope are in a state.
+type HoldCount struct {
+	Scope string // HoldOfAll, HoldOfAccount or HoldOfProvider
+	State string // HoldHeld or HoldDraining
+	Holds int64
+}
+
+// What a hold is about, and how it stands.
+const (
+	HoldOfAll      = "all"
+	HoldOfAccount  = "account"
+	HoldOfProvider = "provider"
+
+	HoldHeld     = "held"
+	HoldDraining = "draining"
+)
+
 // MostDrained is the highest Rate.
 const MostDrained = 10_000
 

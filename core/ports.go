@@ -220,6 +220,9 @@ type System interface {
 	Retain(ctx context.Context, age time.Duration, batch int) (int, error)
 	// AllHolds lists the holds, those about everything first.
 	AllHolds(ctx context.Context) ([]Hold, error)
+	// HoldCounts counts the holds by scope and state, where there are any; what waits for
+	// them is not looked at.
+	HoldCounts(ctx context.Context) ([]HoldCount, error)
 	// AllAuditEvents is the platform-wide list: the entries of every audit log, the
 	// platform's and those of all accounts, deleted ones among them, newest first.
 	AllAuditEvents(ctx context.Context, query AuditQuery) ([]AuditEvent, error)

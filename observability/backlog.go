@@ -35,6 +35,31 @@ func (m *Metrics) backlog(read func(ctx context.Context) ([]core.Backlog, error)
 	})
 }
 
+// Holds shows the holds by scope and state, zeros included, counted by read when they
+// are scraped, at most every 10 s. While read fails there are no such series. Call it
+// once.
+func (m *Metrics) Holds(read func(ctx context.Context) ([]core.HoldCount, error)) {
+	rows := &remembered[[]core.HoldCount]{read: read, age: depthAge, now: time.Now}
+	m.atScrape([]string{"holds"}, func(show func(string, float64, ...string)) {
+		counts, err := rows.value()
+		if err != nil {
+			return
+		}
+		shown := make(map[labelSet]int64)
+		for _, scope := range holdScopes {
+			for _, state := range holdStates {
+				shown[labelSet{scope, state}] = 0
+			}
+		}
+		for _, row := range counts {
+			shown[labelSet{holdScopes.of(row.Scope), holdStates.of(row.State)}] += row.Holds
+		}
+		for set, n := range shown {
+			show("holds", float64(n), set[0], set[1])
+		}
+	})
+}
+
 // depths adds the backlog up by lane, state and account. The longest queues have
 // their account's name, at most so many; each lane and state is there without one.
 func (m *Metrics) depths(backlog []core.Backlog, named int) (depths map[labelSet]int64, oldest map[string]time.Duration, active int) {

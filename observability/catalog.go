@@ -161,6 +161,8 @@ var catalogue = []family{
 	{name: "queue_active_tenants", kind: gauge, help: "Accounts that have deliveries which are ready or leased."},
 	{name: "queue_claim_duration_seconds", kind: histogram, help: "Time of one claim.",
 		labels: []label{{"db", 2}}, buckets: txBuckets},
+	{name: "holds", kind: gauge, help: "Holds by what they are about, and whether they keep everything back or drain.",
+		labels: []label{of("scope", holdScopes), of("state", holdStates)}},
 	{name: "jobs_total", kind: counter, help: "Attempts at a delivery.",
 		labels: []label{of("lane", lanes), of("outcome", outcomes)}},
 	{name: "jobs_rescued_total", kind: counter, help: "Leases that lapsed without a result and were freed.",

@@ -81,6 +81,7 @@ var contract = map[string]string{
 	"redactions_total":                           "counter sink",
 	"build_info":                                 "gauge commit goversion version",
 
+	"holds":                     "gauge scope state",
 	"delivery_failovers_total":  "counter result",
 	"provider_events_total":     "counter kind result",
 	"trace_spans_dropped_total": "counter",

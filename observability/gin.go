@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
@@ -214,16 +213,6 @@ func hostName(host string) (string, bool) {
 	}
 	_, hits := Redact(host)
 	return host, hits == 0
-}
-
-// observe records a time, with the trace as exemplar when it is kept.
-func observe(ctx context.Context, histogram prometheus.Observer, took time.Duration) {
-	span := trace.SpanContextFromContext(ctx)
-	if with, ok := histogram.(prometheus.ExemplarObserver); ok && span.IsSampled() {
-		with.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": span.TraceID().String()})
-		return
-	}
-	histogram.Observe(took.Seconds())
 }
 
 func milliseconds(took time.Duration) slog.Attr {

@@ -40,6 +40,8 @@ var (
 	limitActions  = enum{"reject", "suppress"}
 	lanes         = enum{"reset", "notice", "webhook"}
 	queueStates   = enum{"ready", "later", "leased"}
+	holdScopes    = enum{core.HoldOfAll, core.HoldOfAccount, core.HoldOfProvider}
+	holdStates    = enum{core.HoldHeld, core.HoldDraining}
 	outcomes      = enum{"ok", "retry", "permanent", "unknown", "snoozed", "fenced"}
 	commitKinds   = enum{"accept", "plan", "outcome", "turn"}
 	pluginMethods = enum{"Check", "Send", "ParseEvent"}

@@ -25,12 +25,12 @@ func exercise(t *testing.T, b *bundle, word string) {
 	b.Balance(func(context.Context) (core.Balance, error) {
 		return core.Balance{Accepted: 3, States: map[core.RequestState]int64{core.StateSent: 2, core.RequestState(word): 1}}, nil
 	})
-	b.Commit(word, 3, time.Millisecond, time.Millisecond)
+	b.Commit(word, 3, time.Millisecond, time.Millisecond, "")
 	b.Error(word)
 	b.PluginStarted(word, word)
 	b.PluginExited(word, word)
 	b.BreakerState(word, 1)
-	b.Call(word, word, word, time.Millisecond)
+	b.Call(t.Context(), word, word, word, time.Millisecond)
 	b.Rejected(word)
 	b.RateLimited(word, word)
 	b.Hashed(t.Context(), word, 0, 0)
@@ -47,6 +47,9 @@ func exercise(t *testing.T, b *bundle, word string) {
 	b.CanaryLink(word, false)
 	b.Backlog(func(context.Context) ([]core.Backlog, error) {
 		return []core.Backlog{{Account: testAccount, Kind: core.Kind(word), State: word, Deliveries: 1}}, nil
+	})
+	b.Holds(func(context.Context) ([]core.HoldCount, error) {
+		return []core.HoldCount{{Scope: word, State: word, Holds: 1}}, nil
 	})
 	b.Endpoints(func(context.Context) (map[string]int64, error) { return map[string]int64{word: 1}, nil })
 	b.Hashing(func() (running, waiting int) { return 1, 2 })
@@ -118,11 +121,11 @@ func TestHostileValuesNeverBecomeLabels(t *testing.T) {
 	before := strings.Count(b.scrape(t, "text/plain"), "\n")
 	for _, word := range []string{hostileAddress, hostileUUID, hostileToken, hostileAPIToken, "a\nb", `a"b`, "\xff", strings.Repeat("x", 99)} {
 		b.Redacted(word)
-		b.Commit(word, 1, 0, 0)
+		b.Commit(word, 1, 0, 0, "")
 		b.Error(word)
 		b.PluginStarted(word, word)
 		b.PluginExited(word, word)
-		b.Call(word, word, word, 0)
+		b.Call(t.Context(), word, word, word, 0)
 		b.Rejected(word)
 		b.RateLimited(word, word)
 		b.ended(tenants.AccountID(word), core.RequestState(word), core.Reason(word))
@@ -185,6 +188,23 @@ func TestAPluginShowsUpAndDownWithOneVersion(t *testing.T) {
 	wantSeries(t, scrape, `passmend_plugin_up{plugin="smtp",protocol="1",version="1.1.0"} 0`)
 	if strings.Contains(scrape, `reason="stop"`) {
 		t.Error("a stop that was asked for counts as a restart")
+	}
+}
+
+func TestHoldsAreShownByScopeAndState(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.Holds(func(context.Context) ([]core.HoldCount, error) {
+		return []core.HoldCount{{Scope: core.HoldOfAccount, State: core.HoldHeld, Holds: 2}, {Scope: core.HoldOfAll, State: core.HoldDraining, Holds: 1}}, nil
+	})
+	wantSeries(t, b.scrape(t, "text/plain"),
+		`passmend_holds{scope="account",state="draining"} 0`, `passmend_holds{scope="account",state="held"} 2`,
+		`passmend_holds{scope="all",state="draining"} 1`, `passmend_holds{scope="all",state="held"} 0`,
+		`passmend_holds{scope="provider",state="draining"} 0`, `passmend_holds{scope="provider",state="held"} 0`)
+	away := setup(t)
+	away.Holds(func(context.Context) ([]core.HoldCount, error) { return nil, errors.New("database is away") })
+	if scrape := away.scrape(t, "text/plain"); strings.Contains(scrape, "passmend_holds{") {
+		t.Error("with the database away there are numbers")
 	}
 }
 

@@ -18,11 +18,15 @@ import (
 // protocol is the version of the provider contract that the host speaks.
 const protocol = "1"
 
-// Commit counts a commit of so many rows of a kind: accept, outcome or turn.
-func (m *Metrics) Commit(kind string, _ int, wait, took time.Duration) {
+// Commit counts a commit of so many rows of a kind: accept, plan, outcome or turn.
+// trace is what Trace gave for one of the callers.
+func (m *Metrics) Commit(kind string, _ int, wait, took time.Duration, trace string) {
 	m.poolWait.with().Observe(wait.Seconds())
-	m.txDuration.with(commitKinds.of(kind)).Observe(took.Seconds())
+	observeTraced(m.txDuration.with(commitKinds.of(kind)), took, trace)
 }
+
+// Trace gives the id of the trace of ctx; empty when it is not kept.
+func (m *Metrics) Trace(ctx context.Context) string { return keptTrace(ctx) }
 
 // Error counts an operation that the database failed, by its name.
 func (m *Metrics) Error(op string) {
@@ -59,10 +63,10 @@ func (m *Metrics) PluginExited(name, reason string) {
 }
 
 // Call counts one call to a plugin, Check, Send or ParseEvent; its outcome is one of sdk's.
-func (m *Metrics) Call(name, method, outcome string, took time.Duration) {
+func (m *Metrics) Call(ctx context.Context, name, method, outcome string, took time.Duration) {
 	label, _ := m.plugins.of(name)
 	method = pluginMethods.of(method)
-	m.rpcDuration.with(label, method).Observe(took.Seconds())
+	observe(ctx, m.rpcDuration.with(label, method), took)
 	if outcome != string(sdk.Accepted) && outcome != string(sdk.AcceptedUnknown) {
 		m.rpcErrors.with(label, method, results.of(outcome)).Inc()
 	}

@@ -22,14 +22,14 @@ func (t *Telemetry) Process(ctx context.Context, delivery core.Delivery, work fu
 	began := time.Now()
 	lane := laneOf(delivery.Kind)
 	from, _ := parseTraceParent(delivery.TraceParent)
-	claim, claimed := t.claims.take(delivery.Lease)
-	since := began
-	if claimed {
+	claim, since := t.claims.take(delivery.Lease), began
+	if claim != nil {
 		since = claim.began
 	}
 	ctx, span := t.tracing.startRoot(ctx, "process "+lane, trace.SpanKindConsumer, from, trace.WithTimestamp(since),
 		trace.WithAttributes(attribute.Int(attemptNumber, delivery.Attempt)))
-	if claimed {
+	if claim != nil {
+		claim.count(ctx, t.claimDuration.with(t.database))
 		t.tracing.past(ctx, "claim deliveries", claim.began, claim.took, t.statement("UPDATE", "deliveries")...)
 	}
 	if span.IsRecording() {

@@ -3,7 +3,10 @@ package observability
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/passmend/passmend/core"
 )
@@ -28,47 +31,60 @@ type queue struct {
 func (q queue) Claim(ctx context.Context, ask core.ClaimAsk) (core.Claim, error) {
 	began := time.Now()
 	claim, err := q.Queue.Claim(ctx, ask)
-	if took := time.Since(began); err == nil {
+	if took := time.Since(began); err == nil && !q.t.claims.keep(claim.Deliveries, began, took) {
 		q.t.claimDuration.with(q.t.database).Observe(took.Seconds())
-		q.t.claims.keep(claim.Deliveries, began, took)
 	}
 	return claim, err
 }
 
-// claimed is when a delivery was claimed.
+// claimed is when deliveries were claimed, of which some are traced. It shows in
+// their traces, which begin when they are worked on: the first of them counts it, and
+// none where all of them are given back unworked.
 type claimed struct {
-	began time.Time
-	took  time.Duration
+	began   time.Time
+	took    time.Duration
+	counted atomic.Bool
+}
+
+// count counts the claim, with the trace of ctx, unless it has been.
+func (c *claimed) count(ctx context.Context, histogram prometheus.Observer) {
+	if c.counted.CompareAndSwap(false, true) {
+		observe(ctx, histogram, c.took)
+	}
 }
 
 // claims is when the deliveries were claimed that are traced, until they are worked
 // on. Safe for many goroutines.
 type claims struct {
 	mu sync.Mutex
-	of map[core.LeaseID]claimed
+	of map[core.LeaseID]*claimed
 }
 
 // maxClaims bounds what is kept of deliveries that were given back unworked.
 const maxClaims = 8192
 
-func (c *claims) keep(deliveries []core.Delivery, began time.Time, took time.Duration) {
+// keep says whether any delivery of the claim is traced.
+func (c *claims) keep(deliveries []core.Delivery, began time.Time, took time.Duration) (kept bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	claim := &claimed{began: began, took: took}
 	for _, delivery := range deliveries {
 		if from, err := parseTraceParent(delivery.TraceParent); err != nil || !from.IsSampled() && delivery.Attempt < 2 {
 			continue
 		}
 		if c.of == nil || len(c.of) >= maxClaims {
-			c.of = make(map[core.LeaseID]claimed)
+			c.of = make(map[core.LeaseID]*claimed)
 		}
-		c.of[delivery.Lease] = claimed{began, took}
+		c.of[delivery.Lease], kept = claim, true
 	}
+	return kept
 }
 
-func (c *claims) take(lease core.LeaseID) (claimed, bool) {
+// take gives the claim of a delivery that is traced, once; nil for any other.
+func (c *claims) take(lease core.LeaseID) *claimed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at, ok := c.of[lease]
+	claim := c.of[lease]
 	delete(c.of, lease)
-	return at, ok
+	return claim
 }

@@ -14,6 +14,7 @@ import (
 func (s *service) watchDatabase(store *sqlstore.Store) {
 	s.telemetry.Balance(store.Balance)
 	s.telemetry.Backlog(store.Backlog)
+	s.telemetry.Holds(store.HoldCounts)
 	s.telemetry.Endpoints(store.EndpointCounts)
 	s.telemetry.Database(store.Connections, store.LogBytes)
 	disks := map[string]string{"plugins": s.config.pluginDir, "temp": os.TempDir()}

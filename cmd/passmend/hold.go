@@ -93,11 +93,11 @@ func holdListCommand() *cobra.Command {
 func formatHold(hold core.Hold) string {
 	switch {
 	case hold.Released.IsZero():
-		return "held"
+		return core.HoldHeld
 	case hold.Rate == 0:
-		return "draining"
+		return core.HoldDraining
 	}
-	return fmt.Sprintf("draining %d/s", hold.Rate)
+	return fmt.Sprintf("%s %d/s", core.HoldDraining, hold.Rate)
 }
 
 func releaseCommand() *cobra.Command {

@@ -52,6 +52,46 @@ func exerciseAuditTampering(t *testing.T, open Open) {
 }
 
 func exerciseAuditRetention(t *testing.T, open Open) {
+	t.Run("the end of a deleted account's chain stays when its last entry has gone", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		f.record(f.account, 2)
+		f.ok(f.Store.DeleteAccount(f.as(operator), f.account))
+		f.retain(10)
+		f.retain(10)
+		last := f.verified(f.account)
+		same(t, last.Seq, int64(4))
+		n, err := f.Store.RetainAudit(t.Context(), 0, 100)
+		f.ok(err)
+		same(t, n, 4)
+		same(t, f.Count(t, `SELECT count(*) FROM accounts`)+f.Count(t, `SELECT count(*) FROM audit_events`), 0)
+		same(t, f.verified(f.account), core.AuditChain{Account: f.account, Seq: 4, Hash: last.Hash, Base: 4, BaseHash: last.Hash})
+		chains, err := f.Store.AuditChains(t.Context(), "", 10)
+		f.ok(err)
+		same(t, len(chains), 1)
+		if !f.refused(`DELETE FROM audit_chains WHERE account_id = ?`, string(f.account)) {
+			t.Error("the database lets the chain go")
+		}
+	})
+	t.Run("it is missed when the log of a deleted account is taken out before its time", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		f.ok(f.Store.DeleteAccount(f.as(operator), f.account))
+		f.retain(10)
+		f.retain(10)
+		f.unguard()
+		f.Exec(t, `DELETE FROM audit_events WHERE account_id = ?`, string(f.account))
+		_, err := core.VerifyAudit(t.Context(), f.Store, f.account)
+		broken, ok := errors.AsType[*core.BrokenLink](err)
+		if !ok {
+			t.Fatalf("nothing is missed: %v", err)
+		}
+		same(t, broken.Seq, int64(1))
+		// The control, and why the row stays: without it nothing would be.
+		f.Exec(t, `DELETE FROM audit_chains WHERE account_id = ?`, string(f.account))
+		_, err = core.VerifyAudit(t.Context(), f.Store, f.account)
+		f.is(err, core.ErrNotFound)
+	})
 	t.Run("it goes from the old end, and what is left verifies and goes on", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, open)

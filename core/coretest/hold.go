@@ -69,6 +69,35 @@ func (f *fixture) newProvider(owner tenants.AccountID, name string) core.Provide
 }
 
 func exerciseHolds(t *testing.T, open Open) {
+	t.Run("holds are counted by what they are about and how they stand", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		counts := func() []core.HoldCount {
+			t.Helper()
+			counts, err := f.Store.HoldCounts(t.Context())
+			f.ok(err)
+			return counts
+		}
+		same(t, counts(), []core.HoldCount{})
+		other := f.newAccount()
+		f.ok(f.Store.BeginHold(t.Context(), "", "", true))
+		f.ok(f.Store.BeginHold(t.Context(), f.account, "", true))
+		f.ok(f.Store.BeginHold(t.Context(), other, "", false))
+		f.ok(f.Store.BeginHold(t.Context(), "", f.newProvider("", "platform").Name, true))
+		f.ok(f.Store.BeginHold(t.Context(), f.account, f.newProvider(f.account, "relay").Name, true))
+		same(t, counts(), []core.HoldCount{
+			{Scope: core.HoldOfAccount, State: core.HoldHeld, Holds: 2},
+			{Scope: core.HoldOfAll, State: core.HoldHeld, Holds: 1},
+			{Scope: core.HoldOfProvider, State: core.HoldHeld, Holds: 2},
+		})
+		f.ok(f.Store.EndHold(t.Context(), f.account, "", 5, true))
+		f.ok(f.Store.EndHold(t.Context(), "", "", 0, true))
+		same(t, counts(), []core.HoldCount{
+			{Scope: core.HoldOfAccount, State: core.HoldDraining, Holds: 1},
+			{Scope: core.HoldOfAccount, State: core.HoldHeld, Holds: 1},
+			{Scope: core.HoldOfProvider, State: core.HoldHeld, Holds: 2},
+		})
+	})
 	t.Run("while everything is held requests are accepted and none is claimed", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, open)

@@ -138,6 +138,7 @@ func exerciseWebhookEvents(t *testing.T, open Open) {
 		f.newEndpoint()
 		for _, name := range []core.EventName{core.EventUserCreated, core.EventUserBanned, core.EventUserCreated, core.EventUserDeleted} {
 			f.tell(name)
+			time.Sleep(2 * time.Millisecond) // ids are in the order of milliseconds
 		}
 		all := f.events()
 		a, b, c, d := all[0], all[1], all[2], all[3]

@@ -88,11 +88,11 @@ const everythingHeld = "*"
 
 func holdResource(hold core.Hold) resource[holdAttributes] {
 	attributes := holdAttributes{
-		Provider: orNull(hold.Provider), State: "held", Operator: hold.Firm,
+		Provider: orNull(hold.Provider), State: core.HoldHeld, Operator: hold.Firm,
 		Waiting: hold.Waiting, UnderWay: hold.UnderWay, Since: stamp(hold.Since),
 	}
 	if !hold.Released.IsZero() {
-		attributes.State, attributes.Released = "draining", orNull(stamp(hold.Released))
+		attributes.State, attributes.Released = core.HoldDraining, orNull(stamp(hold.Released))
 	}
 	if hold.Rate > 0 {
 		attributes.Rate = &hold.Rate

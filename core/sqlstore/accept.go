@@ -21,7 +21,7 @@ func (s *Store) Accept(ctx context.Context, account tenants.AccountID, request c
 	if w == nil {
 		return s.failed("accept", errStopped)
 	}
-	e := newEntry(accept{account: account, request: request, delivery: core.DeliveryID(s.config.NewID())})
+	e := newEntry(accept{account: account, request: request, delivery: core.DeliveryID(s.config.NewID())}, s.config.Observer.Trace(ctx))
 	if err := w.accepts.offer(e); err != nil {
 		return s.failed("accept", err)
 	}

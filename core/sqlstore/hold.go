@@ -118,6 +118,28 @@ func heldProvider(ctx context.Context, tx session, account tenants.AccountID, na
 // AllHolds implements core.System.
 func (s *Store) AllHolds(ctx context.Context) ([]core.Hold, error) { return s.holdsWhere(ctx, `TRUE`) }
 
+// HoldCounts implements core.System.
+func (s *Store) HoldCounts(ctx context.Context) ([]core.HoldCount, error) {
+	var rows []struct {
+		Scope string `bun:"scope"`
+		State string `bun:"state"`
+		Count int64  `bun:"n"`
+	}
+	err := s.reading().rows(ctx, &rows, `
+		SELECT scope, state, count(*) AS n FROM (
+			SELECT
+				CASE WHEN provider_id IS NOT NULL THEN ? WHEN account_id IS NOT NULL THEN ? ELSE ? END AS scope,
+				CASE WHEN released_at IS NULL THEN ? ELSE ? END AS state
+			FROM holds) AS s
+		GROUP BY scope, state ORDER BY scope, state`,
+		core.HoldOfProvider, core.HoldOfAccount, core.HoldOfAll, core.HoldHeld, core.HoldDraining)
+	counts := make([]core.HoldCount, len(rows))
+	for i, row := range rows {
+		counts[i] = core.HoldCount{Scope: row.Scope, State: row.State, Holds: row.Count}
+	}
+	return counts, s.failed("hold_counts", err)
+}
+
 // Holds implements core.Holds.
 func (s *Store) Holds(ctx context.Context, account tenants.AccountID) ([]core.Hold, error) {
 	return s.holdsWhere(ctx, `coalesce(h.account_id, '') = ?`, string(account))

@@ -20,6 +20,8 @@ type queue[T any] chan *entry[T]
 type entry[T any] struct {
 	value T
 	since time.Time
+	// trace is that of the caller, as the Observer tells it.
+	trace string
 	// err is written by the writer before it closes done.
 	err  error
 	done chan struct{}
@@ -27,8 +29,8 @@ type entry[T any] struct {
 	left atomic.Bool
 }
 
-func newEntry[T any](value T) *entry[T] {
-	return &entry[T]{value: value, since: time.Now(), done: make(chan struct{})}
+func newEntry[T any](value T, trace string) *entry[T] {
+	return &entry[T]{value: value, since: time.Now(), trace: trace, done: make(chan struct{})}
 }
 
 // of gives the queue to a lane that takes so many, nil to one that takes none.

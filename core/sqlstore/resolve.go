@@ -35,7 +35,7 @@ func (s *Store) Resolve(ctx context.Context, account tenants.AccountID, lease co
 	if w == nil {
 		return core.Standing{}, s.failed("resolve", errStopped)
 	}
-	e := newEntry(resolution{account: account, lease: lease, plan: plan})
+	e := newEntry(resolution{account: account, lease: lease, plan: plan}, s.config.Observer.Trace(ctx))
 	if err := w.plans.put(ctx, e, w.stopped); err != nil {
 		return core.Standing{}, s.failed("resolve", err)
 	}

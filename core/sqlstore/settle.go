@@ -36,7 +36,7 @@ func (s *Store) Settle(ctx context.Context, account tenants.AccountID, lease cor
 	if settlement.Attempt != nil {
 		o.attempt = s.config.NewID()
 	}
-	e := newEntry(o)
+	e := newEntry(o, s.config.Observer.Trace(ctx))
 	if err := w.outcomes.put(ctx, e, w.stopped); err != nil {
 		return s.failed("settle", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -79,13 +80,23 @@ func stop(t testing.TB, store *sqlstore.Store) {
 // watcher counts what a store reports.
 type watcher struct {
 	accepts, rows, errors atomic.Int64
+	traces                sync.Map // of the last commit, by kind
 }
 
-func (w *watcher) Commit(kind string, rows int, _, _ time.Duration) {
+func (w *watcher) Commit(kind string, rows int, _, _ time.Duration, trace string) {
+	w.traces.Store(kind, trace)
 	if kind == "accept" {
 		w.accepts.Add(1)
 		w.rows.Add(int64(rows))
 	}
+}
+
+// traceKey is where the tests have a trace in a context.
+type traceKey struct{}
+
+func (w *watcher) Trace(ctx context.Context) string {
+	trace, _ := ctx.Value(traceKey{}).(string)
+	return trace
 }
 
 func (w *watcher) Error(string) { w.errors.Add(1) }

@@ -42,8 +42,12 @@ const DefaultAcceptQueue = 4096
 type Observer interface {
 	// Commit: so many rows of a kind (accept, plan, outcome or turn) became durable in
 	// one commit; the first of them had waited so long for it to begin, and it took
-	// so long.
-	Commit(kind string, rows int, wait, took time.Duration)
+	// so long. trace is what Trace gave for one of their callers; empty where it gave
+	// nothing for any.
+	Commit(kind string, rows int, wait, took time.Duration, trace string)
+	// Trace gives the id of the trace that a caller's work is in; empty when there is
+	// none that is kept.
+	Trace(ctx context.Context) string
 	// Error: the database failed an operation, named in a closed set of snake case
 	// words. Answers such as ErrNotFound are no errors.
 	Error(op string)
@@ -99,9 +103,10 @@ func (c *Config) validate() error {
 
 type nobody struct{}
 
-func (nobody) Commit(string, int, time.Duration, time.Duration) {}
-func (nobody) Error(string)                                     {}
-func (nobody) Lapsed(string, int, int)                          {}
+func (nobody) Commit(string, int, time.Duration, time.Duration, string) {}
+func (nobody) Trace(context.Context) string                             { return "" }
+func (nobody) Error(string)                                             {}
+func (nobody) Lapsed(string, int, int)                                  {}
 
 // Store is the database behind core's ports. Safe for many goroutines.
 type Store struct {
@@ -199,7 +204,7 @@ func (s *Store) decide(ctx context.Context, op string, wake bool, run func(ctx c
 		s.wake(ctx)
 	}
 	if w != nil {
-		s.config.Observer.Commit("turn", 1, 0, time.Since(began))
+		s.config.Observer.Commit("turn", 1, 0, time.Since(began), s.config.Observer.Trace(ctx))
 	}
 	return nil
 }

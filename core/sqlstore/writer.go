@@ -113,7 +113,7 @@ func (s *Store) Stop(ctx context.Context) error {
 }
 
 func (w *writer) turn(ctx context.Context, t turn) error {
-	e := newEntry(t)
+	e := newEntry(t, w.store.config.Observer.Trace(ctx))
 	if err := w.turns.put(ctx, e, w.stopped); err != nil {
 		return err
 	}
@@ -289,7 +289,14 @@ func releaseAll[T any](entries []*entry[T], err error) {
 }
 
 func observeKind[T any](observer Observer, kind string, entries []*entry[T], began time.Time, took time.Duration) {
-	if len(entries) > 0 {
-		observer.Commit(kind, len(entries), began.Sub(entries[0].since), took)
+	if len(entries) == 0 {
+		return
 	}
+	trace := ""
+	for _, e := range entries {
+		if trace = e.trace; trace != "" {
+			break
+		}
+	}
+	observer.Commit(kind, len(entries), began.Sub(entries[0].since), took, trace)
 }

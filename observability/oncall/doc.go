@@ -10,5 +10,6 @@
 //
 //	observability's registry ◄── names ── alerts, dashboards, runbooks
 //	promtool ◄── alerts/*_test.yaml
-//	Prometheus ──scrapes──► passmend serve ◄── load, failures      (-prometheus, make rules/check)
+//	Prometheus ──scrapes──► passmend serve ◄── load, failures, its canary      (-prometheus, make rules/check)
+//	           ──scrapes──► passmend dev   ◄── load, failures, webhooks to loopback
 package oncall

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Sandbox says what becomes of a plugin for which a layer of the cage is missing.
@@ -86,6 +87,50 @@ func uncaged(reason string) []Layer {
 		layers = append(layers, Layer{Name: name, Reason: reason})
 	}
 	return layers
+}
+
+// gapsOf gives the layers that are not active.
+func gapsOf(layers []Layer) []Layer {
+	return slices.DeleteFunc(slices.Clone(layers), func(l Layer) bool { return l.Active })
+}
+
+func namesOf(layers []Layer) string {
+	names := make([]string, len(layers))
+	for i, layer := range layers {
+		names[i] = layer.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// reasonOf says why layers are not active: once, where it is the same for all of them.
+func reasonOf(gaps []Layer) string {
+	if !slices.ContainsFunc(gaps, func(l Layer) bool { return l.Reason != gaps[0].Reason }) {
+		return gaps[0].Reason
+	}
+	reasons := make([]string, len(gaps))
+	for i, gap := range gaps {
+		reasons[i] = gap.Name + ": " + gap.Reason
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// remedy is what an operator can do about gaps.
+func (c *Config) remedy(gaps []Layer) string {
+	required := slices.ContainsFunc(gaps, func(l Layer) bool {
+		return Required(l.Name) && !(c.AnyPort && l.Name == layerPorts)
+	})
+	switch {
+	case c.Sandbox == SandboxOff:
+		return "PASSMEND_PLUGIN_SANDBOX=best-effort or required puts plugins into a cage"
+	case c.Helper == "":
+		return "run plugins on Linux, by a program that is its own cage helper"
+	case required:
+		return "run it on a kernel, and in a container, that have these layers; with PASSMEND_PLUGIN_SANDBOX=required no plugin starts without them"
+	case c.AnyPort:
+		return "none is needed for development; 'passmend serve' opens a plugin's own ports only"
+	default:
+		return "none is needed; a newer kernel brings these layers"
+	}
 }
 
 // missing gives the first required layer that is not active.

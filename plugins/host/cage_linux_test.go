@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -159,6 +161,53 @@ func TestEveryLayerIsTold(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("layers (-want +got):\n%s", diff)
+	}
+}
+
+// However many layers are missing there is one line, which names each and says what
+// can be done; a restart is no news. The metric has each layer at every start.
+func TestTheGapsOfACageAreOneLine(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*Config)
+		remedy string
+	}{
+		"off":         {func(c *Config) { c.Sandbox = SandboxOff }, "PASSMEND_PLUGIN_SANDBOX"},
+		"development": {func(c *Config) { c.AnyPort = true }, ""}, // the kernel's gaps are of this machine
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var starts atomic.Int64
+			b := setup(t, func(config *Config) {
+				c.change(config)
+				config.Sandboxed = func(string, string, bool) { starts.Add(1) }
+			}, "smtp")
+			first := b.status(t, "smtp")
+			if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it is up again", func() bool {
+				status := b.status(t, "smtp")
+				return status.State == StateUp && status.PID != first.PID && starts.Load() == 2*int64(len(LayerNames()))
+			})
+			var lines []string
+			for line := range strings.Lines(b.log.String()) {
+				if strings.Contains(line, "plugin cage has") {
+					lines = append(lines, line)
+				}
+			}
+			if len(lines) != 1 {
+				t.Fatalf("the log has %d lines of gaps: %q", len(lines), lines)
+			}
+			for _, gap := range gapsOf(first.Cage) {
+				if !strings.Contains(lines[0], gap.Name) || !strings.Contains(lines[0], gap.Reason) {
+					t.Errorf("%s, %q, is not in %s", gap.Name, gap.Reason, lines[0])
+				}
+			}
+			if !strings.Contains(lines[0], `"remedy":"`) || !strings.Contains(lines[0], c.remedy) {
+				t.Errorf("no remedy in %s", lines[0])
+			}
+		})
 	}
 }
 

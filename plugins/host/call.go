@@ -90,7 +90,7 @@ func (h *Host) plugin(name string) *plugin {
 
 // call does what Send and Check have in common. values is what must not be told.
 func (h *Host) call(
-	ctx context.Context, name, method string, values []string, do func(context.Context, *instance) error,
+	caller context.Context, name, method string, values []string, do func(context.Context, *instance) error,
 ) (err error) {
 	began := time.Now()
 	p := h.plugin(name)
@@ -102,9 +102,9 @@ func (h *Host) call(
 		if err != nil {
 			outcome = sdk.FailureOf(err).Kind
 		}
-		h.config.Observer.Call(name, method, string(outcome), time.Since(began))
+		h.config.Observer.Call(caller, name, method, string(outcome), time.Since(began))
 	}()
-	ctx, cancel := p.bounded(ctx)
+	ctx, cancel := p.bounded(caller)
 	defer cancel()
 	running, release, err := p.acquire(ctx)
 	if err != nil {

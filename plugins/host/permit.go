@@ -160,6 +160,7 @@ func (p *plugin) told(proc *process, b *binary) {
 	layers := proc.layers
 	proc.mu.Unlock()
 	p.mu.Lock()
+	before := gapsOf(p.layers)
 	p.layers = layers
 	p.checksum = hex.EncodeToString(b.sum[:])
 	p.ports = b.ports(b.asked)
@@ -167,9 +168,10 @@ func (p *plugin) told(proc *process, b *binary) {
 	p.mu.Unlock()
 	for _, layer := range layers {
 		p.host.config.Sandboxed(p.name, layer.Name, layer.Active)
-		if !layer.Active {
-			p.log.Warn("plugin cage has a gap", "layer", layer.Name, "reason", layer.Reason)
-		}
+	}
+	// A restart has the gaps that the start before it had: that is no news.
+	if gaps := gapsOf(layers); len(gaps) > 0 && !slices.Equal(gaps, before) {
+		p.log.Warn("plugin cage has gaps", "layers", namesOf(gaps), "reason", reasonOf(gaps), "remedy", p.host.config.remedy(gaps))
 	}
 }
 

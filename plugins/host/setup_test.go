@@ -208,7 +208,7 @@ type observed struct{ buffer }
 
 func (o *observed) PluginStarted(name, version string) { fmt.Fprintln(o, "started", name, version) }
 func (o *observed) PluginExited(name, reason string)   { fmt.Fprintln(o, "exited", name, reason) }
-func (o *observed) Call(name, method, outcome string, _ time.Duration) {
+func (o *observed) Call(_ context.Context, name, method, outcome string, _ time.Duration) {
 	fmt.Fprintln(o, "call", name, method, outcome)
 }
 func (o *observed) Line(string, string, bool) {}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -62,8 +63,8 @@ type Observer interface {
 	// A process that another took over from is not told of.
 	PluginExited(name, reason string)
 	// Call is told of every call that reached a plugin or was refused: method is
-	// Check or Send, outcome one of sdk's.
-	Call(name, method, outcome string, d time.Duration)
+	// Check, Send or ParseEvent, outcome one of sdk's; ctx is the caller's.
+	Call(ctx context.Context, name, method, outcome string, d time.Duration)
 	// Line is told of every line that a plugin wrote to its output: whether it went to
 	// the log, at a level of slog's in small letters, or was dropped beyond the rate.
 	Line(name, level string, dropped bool)
@@ -71,10 +72,10 @@ type Observer interface {
 
 type silent struct{}
 
-func (silent) PluginStarted(string, string)               {}
-func (silent) PluginExited(string, string)                {}
-func (silent) Call(string, string, string, time.Duration) {}
-func (silent) Line(string, string, bool)                  {}
+func (silent) PluginStarted(string, string)                                {}
+func (silent) PluginExited(string, string)                                 {}
+func (silent) Call(context.Context, string, string, string, time.Duration) {}
+func (silent) Line(string, string, bool)                                   {}
 
 // The reasons of Observer.PluginExited.
 const (

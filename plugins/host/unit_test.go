@@ -47,6 +47,35 @@ func TestWaits(t *testing.T) {
 	}
 }
 
+func TestGapsSayWhyAndWhatToDo(t *testing.T) {
+	t.Parallel()
+	old := func(name string) Layer { return Layer{Name: name, Reason: "too old"} }
+	open := Layer{Name: layerPorts, Reason: "development"}
+	for _, c := range []struct {
+		config         Config
+		gaps           []Layer
+		reason, remedy string
+	}{
+		{Config{Helper: "h"}, []Layer{old(layerUnix), old(layerUDP)}, "too old", "none is needed; a newer kernel"},
+		{Config{Helper: "h", AnyPort: true}, []Layer{open, old(layerUDP)}, "landlock_ports: development; landlock_udp: too old", "none is needed for development"},
+		{Config{Helper: "h", AnyPort: true}, []Layer{open, old(layerScope)}, "landlock_ports: development; landlock_scope: too old", "run it on a kernel"},
+		{Config{Helper: "h"}, []Layer{old(layerSeccomp)}, "too old", "run it on a kernel"},
+		{Config{}, uncaged("no helper"), "no helper", "run plugins on Linux"},
+		{Config{Sandbox: SandboxOff}, uncaged("off"), "off", "PASSMEND_PLUGIN_SANDBOX=best-effort or required"},
+	} {
+		if got := reasonOf(c.gaps); got != c.reason {
+			t.Errorf("%s: reason %q, want %q", namesOf(c.gaps), got, c.reason)
+		}
+		if got := c.config.remedy(c.gaps); !strings.HasPrefix(got, c.remedy) {
+			t.Errorf("%s: remedy %q, want %q", namesOf(c.gaps), got, c.remedy)
+		}
+	}
+	layers := append(uncaged("x"), Layer{Name: "there", Active: true})
+	if got := gapsOf(layers); len(got) != len(LayerNames()) || !layers[len(layers)-1].Active {
+		t.Errorf("gaps are %+v of %+v", got, layers)
+	}
+}
+
 func TestScrub(t *testing.T) {
 	t.Parallel()
 	r := newRedactor()

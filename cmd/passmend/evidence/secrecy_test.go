@@ -25,11 +25,25 @@ const (
 	unknownAddress  = "eve.canary@example.net"
 	importedAddress = "ida.canary@example.org"
 	toldAddress     = "tom.canary@example.com"
+	formAddress     = "fay.canary@example.com"
 	newPassword     = "canary-new-password-77"
 	wrongPassword   = "canary-wrong-password-31"
 	importPassword  = "canary-import-password-02"
+	formPassword    = "canary-form-password-58"
+	refusedPassword = "canary-refused-password-66"
 	telltaleKey     = "canary-telltale-key-b81d"
 )
+
+// leaks are the control: what is let out on purpose, by the place where it must be
+// found. Spans have it of a caller's User-Agent, metrics of a plugin's version, the
+// log of a plugin that prints the account's name.
+var leaks = map[string]string{
+	"spans": "canary-of-the-spans", "metrics": "canary-of-the-metrics", "log": "canary-of-the-log",
+	"sessions": "canary-of-the-sessions", "database's log": "canary-of-the-databases-log", "processes": "canary-of-the-processes",
+}
+
+// leakIntoDatabase is the control of the database's columns.
+const leakIntoDatabase = "canary-of-the-database"
 
 // T19: a whole journey at log level debug, with every span sent out, and nowhere is
 // there what must not be known.
@@ -83,9 +97,8 @@ func searchAfterJourney(t *testing.T, database string, databaseLog func() string
 	canaries := s.journey(db, embedded)
 	metrics := s.metrics() + (&site{t: t, base: s.admin}).send("GET", "/metrics", "", "Accept", "application/openmetrics-text; version=1.0.0").body
 	leftBehind := dumpOf(t, db, embedded)
-	leak := "canary-of-the-control-9"
-	s.leak(leak, db, embedded)
-	leakIntoProcesses(t, leak)
+	s.leak(db, embedded)
+	leakIntoProcesses(t, leaks["processes"])
 	srv.stop()
 
 	places := map[string]folded{
@@ -110,15 +123,15 @@ func searchAfterJourney(t *testing.T, database string, databaseLog func() string
 		t.Error(fault)
 	}
 	// The control: what was let out is found, in each.
-	for _, place := range []string{"processes", "sessions", "database's log"} {
-		if embedded && place != "processes" {
+	for place, text := range places {
+		if embedded && (place == "sessions" || place == "database's log") {
 			continue
 		}
-		if len(found(places[place], leak)) == 0 {
+		if leak, ok := leaks[place]; !ok || len(found(text, leak)) == 0 {
 			t.Errorf("%s: what was let out is not found", place)
 		}
 	}
-	if database := dumpOf(t, db, embedded); len(database.faults([]canary{{name: "the control", value: leak}})) == 0 {
+	if database := dumpOf(t, db, embedded); len(database.faults([]canary{{name: "the control", value: leakIntoDatabase}})) == 0 {
 		t.Error("database: what was let out is not found")
 	}
 	if embedded {
@@ -152,7 +165,7 @@ func (d dump) faults(canaries []canary) (faults []string) {
 func (s *site) journey(db *sql.DB, embedded bool) []canary {
 	s.t.Helper()
 	users := []string{"users.address"} // design.md: a user's own address is in clear
-	s.must("", "account", "create", "told", "--name", "Told", "--from-address", "no-reply@told.example", "--providers", "tell")
+	s.must("", "account", "create", "told", "--name", leaks["log"], "--from-address", "no-reply@told.example", "--providers", "tell")
 	s.addProvider(telltaleKey, "tell", "--plugin", "telltale", "--account", "told", "--secret", "key=@-")
 	operator := s.must("", "token", "create", "--operator")
 	body := fmt.Sprintf(`{"data":{"type":"users","attributes":{"email":%q,"firstName":"Ida","password":%q}}}`, importedAddress, importPassword)
@@ -161,8 +174,9 @@ func (s *site) journey(db *sql.DB, embedded bool) []canary {
 			s.t.Fatalf("import: %d %s", got.status, got.body)
 		}
 	}
+	endpoint, rotated := s.subscribe(operator)
 	s.register(knownAddress, oldPassword)
-	s.forget(knownAddress)
+	s.forget(knownAddress, "User-Agent", leaks["spans"])
 	s.forget(unknownAddress)
 	token := s.token(knownAddress)
 	s.send("GET", "/acme/r/"+token, "")
@@ -178,23 +192,54 @@ func (s *site) journey(db *sql.DB, embedded bool) []canary {
 	s.signIn(unknownAddress, wrongPassword)
 	// Another address that is taken, by a change.
 	s.send("PATCH", "/v1/accounts/acme/users/"+importedAddress, fmt.Sprintf(`{"data":{"type":"users","attributes":{"email":%q}}}`, knownAddress), "Authorization", "Bearer "+operator)
+	s.register(formAddress, "")
+	s.resetByForm(formAddress, refusedPassword+strings.Repeat("x", 300), formPassword)
 	s.tell()
+	eventually(s.t, "an event was signed", func() bool {
+		return strings.Contains(s.metrics(), `passmend_webhook_duration_seconds_count{result="temporary"}`)
+	})
 	if !embedded {
 		s.failStatements(db)
 	}
-	eventually(s.t, "the notice is out", func() bool { return len(s.relay.Messages()) >= 2 })
+	eventually(s.t, "the notice is out", func() bool { return len(s.relay.Messages()) >= 4 })
 	return []canary{
 		{name: "a user's address", value: knownAddress, allowed: users},
 		{name: "an imported user's address", value: importedAddress, allowed: users},
 		{name: "the address that a plugin tells", value: toldAddress, allowed: users},
+		{name: "the address that was typed into a form", value: formAddress, allowed: users},
 		{name: "nobody's address", value: unknownAddress},
 		{name: "a token", value: token}, {name: "a token that was guessed", value: wrong},
 		{name: "a link", value: s.base + "/acme/r/" + token},
 		{name: "the old password", value: oldPassword}, {name: "the new password", value: newPassword},
+		{name: "the form's password", value: formPassword}, {name: "a password that the form refused", value: refusedPassword},
+		{name: "a webhook endpoint's secret", value: endpoint}, {name: "the secret after it", value: rotated},
 		{name: "a wrong password", value: wrongPassword}, {name: "an imported password", value: importPassword},
 		{name: "the provider's secret", value: relayPassword}, {name: "the telltale's secret", value: telltaleKey},
 		{name: "an operator's API token", value: operator}, {name: "a user's API token", value: session},
 	}
+}
+
+// subscribe makes a webhook endpoint that is told of everything, though no plugin is
+// there to tell it, and gives its secret and the one after that.
+func (s *site) subscribe(operator string) (secret, rotated string) {
+	s.t.Helper()
+	got := s.send("POST", "/v1/accounts/acme/webhook-endpoints",
+		`{"data":{"type":"webhook-endpoints","attributes":{"url":"https://hooks.example.com/"}}}`, "Authorization", "Bearer "+operator)
+	var document struct {
+		Data struct{ ID string }
+		Meta struct{ Secret string }
+	}
+	if err := json.Unmarshal([]byte(got.body), &document); err != nil || got.status != http.StatusCreated {
+		s.t.Fatalf("subscribe: %d %s", got.status, got.body)
+	}
+	var found bool
+	if secret, found = strings.CutPrefix(document.Meta.Secret, "whsec_"); !found {
+		s.t.Fatalf("no secret in %s", got.body)
+	}
+	if _, rotated, found = strings.Cut(s.must("", "webhook", "rotate", document.Data.ID, "--account", "acme"), "whsec_"); !found {
+		s.t.Fatal("a rotation prints no secret")
+	}
+	return secret, rotated
 }
 
 // tell has the plugin that prints everything be handed a mail.
@@ -277,19 +322,19 @@ func watchSessions(t *testing.T, db *sql.DB, embedded bool) (seen func() string)
 	}
 }
 
-// leak is the control: it puts a value where it must be found.
-func (s *site) leak(value string, db *sql.DB, embedded bool) {
+// leak puts what is let out into the database, its sessions and its log.
+func (s *site) leak(db *sql.DB, embedded bool) {
 	s.t.Helper()
-	if _, err := db.Exec(`UPDATE users SET last_name = '` + base64.StdEncoding.EncodeToString([]byte("is "+value)) + `'`); err != nil {
+	if _, err := db.Exec(`UPDATE users SET last_name = '` + base64.StdEncoding.EncodeToString([]byte("is "+leakIntoDatabase)) + `'`); err != nil {
 		s.t.Fatal(err)
 	}
 	if embedded {
 		return
 	}
-	if _, err := db.Exec(`SELECT pg_sleep(0.3), '` + value + `'`); err != nil {
+	if _, err := db.Exec(`SELECT pg_sleep(0.3), '` + leaks["sessions"] + `'`); err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := db.Exec(`SELECT '` + value + `' FROM no_such_table`); err == nil {
+	if _, err := db.Exec(`SELECT '` + leaks["database's log"] + `' FROM no_such_table`); err == nil {
 		s.t.Fatal("a table that is not there was read")
 	}
 }

@@ -57,6 +57,7 @@ func TestEveryRequestIsAChainAcrossBothProcesses(t *testing.T) {
 				t.Fatalf("redeem: %d %s", got.status, got.body)
 			}
 			eventually(t, "the notice is out", func() bool { return len(s.relay.Messages()) == requests+1 })
+			exemplars := s.exemplars()
 			srv.stop()
 
 			whole := 0
@@ -86,7 +87,7 @@ func TestEveryRequestIsAChainAcrossBothProcesses(t *testing.T) {
 			for _, fault := range collector.faultsOfRedeeming() {
 				t.Error(fault)
 			}
-			for _, fault := range collector.faultsOfRetrying() {
+			for _, fault := range append(collector.faultsOfRetrying(), collector.faultsOfExemplars(exemplars)...) {
 				t.Error(fault)
 			}
 			// The control: without one of its spans a chain has a fault.
@@ -95,6 +96,9 @@ func TestEveryRequestIsAChainAcrossBothProcesses(t *testing.T) {
 				if faults := collector.without(name).faultsOfChain(root, srv.cmd.Process.Pid); len(faults) == 0 {
 					t.Errorf("a chain without %q is taken for whole", name)
 				}
+			}
+			if faults := collector.without("claim deliveries").faultsOfExemplars(exemplars); len(faults) == 0 {
+				t.Error("an exemplar that leads nowhere is not seen")
 			}
 		})
 	}

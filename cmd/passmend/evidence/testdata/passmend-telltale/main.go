@@ -1,5 +1,5 @@
 // Command passmend-telltale is a plugin that prints whatever it is handed, plainly
-// and encoded, and takes every mail.
+// and encoded, and takes every mail. Its version is to be found in metrics.
 package main
 
 import (
@@ -20,7 +20,7 @@ type telltale struct{}
 
 func (telltale) Describe(context.Context) (sdk.Description, error) {
 	return sdk.Description{
-		Name: "telltale", Version: "1.0.0", Contents: []sdk.Content{sdk.ContentMail},
+		Name: "telltale", Version: "1.0.0+canary-of-the-metrics", Contents: []sdk.Content{sdk.ContentMail},
 		SettingsSchema: []byte(`{"type":"object","additionalProperties":false,"properties":{"key":{"type":"string","writeOnly":true}}}`),
 	}, nil
 }
