@@ -64,7 +64,7 @@ func exerciseAuditRetention(t *testing.T, open Open) {
 		n, err := f.Store.RetainAudit(t.Context(), 0, 100)
 		f.ok(err)
 		same(t, n, 4)
-		same(t, f.Count(t, `SELECT count(*) FROM accounts`)+f.Count(t, `SELECT count(*) FROM audit_events`), 0)
+		same(t, f.Count(t, `SELECT count(*) FROM accounts WHERE id = ?`, string(f.account))+f.Count(t, `SELECT count(*) FROM audit_events`), 0)
 		same(t, f.verified(f.account), core.AuditChain{Account: f.account, Seq: 4, Hash: last.Hash, Base: 4, BaseHash: last.Hash})
 		chains, err := f.Store.AuditChains(t.Context(), "", 10)
 		f.ok(err)
