@@ -39,8 +39,9 @@ type Account struct {
 	Providers      []string // names in order; empty: the platform's default chain
 	Branding       Branding
 	Metadata       json.RawMessage // a JSON object as core.ParseMetadata gives it; nil means {}
-	// Host is the account's own host name, where its links lead; empty: the
-	// platform's. It is the oldest of its verified domains, and set by adding those.
+	// Host is the account's own host name, where the API answers without the account in
+	// the path; links lead to the platform's. It is the oldest of its verified domains,
+	// and set by adding those.
 	Host string
 
 	Created time.Time

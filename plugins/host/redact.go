@@ -3,7 +3,9 @@ package host
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"html"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -24,6 +26,8 @@ const (
 	// minPiece is the shortest part of a link, in bytes, that is looked for alone:
 	// the token is one of them.
 	minPiece = 20
+	// maxTexts bounds what is looked for of one event.
+	maxTexts = 100
 )
 
 // redactor knows the values of the calls in flight to one plugin and takes them
@@ -151,10 +155,13 @@ func secretsOf(settings sdk.Settings) []string {
 	return long(values)
 }
 
-// valuesOf gives what must not be told of a request: its secrets, its link with
-// the token in it, and its recipient.
+// valuesOf gives what must not be told of a request: its secrets; of a mail its link with
+// the token in it, and its recipient; of an event what may be a token or an address in it.
 func valuesOf(request sdk.SendRequest) []string {
 	values := secretsOf(request.Settings)
+	if request.Event != nil {
+		return append(values, textsOf(request.Event.Body)...)
+	}
 	if request.Mail == nil {
 		return values
 	}
@@ -168,6 +175,34 @@ func valuesOf(request sdk.SendRequest) []string {
 		}
 	}
 	return long(values)
+}
+
+// textsOf gives the strings of a JSON document that are as long as a token or hold an
+// address, also those of a document that is a string in it: at most maxTexts. What is
+// no JSON has none.
+func textsOf(document []byte) (texts []string) {
+	var root any
+	if json.Unmarshal(document, &root) != nil {
+		return nil
+	}
+	open := []any{root}
+	for len(open) > 0 && len(texts) < maxTexts {
+		next := open[len(open)-1]
+		open = open[:len(open)-1]
+		switch value := next.(type) {
+		case map[string]any:
+			open = slices.AppendSeq(open, maps.Values(value))
+		case []any:
+			open = append(open, value...)
+		case string:
+			if strings.HasPrefix(value, "{") {
+				texts = append(texts, textsOf([]byte(value))...)
+			} else if len(value) >= minPiece || strings.Contains(value, "@") {
+				texts = append(texts, value)
+			}
+		}
+	}
+	return long(texts)
 }
 
 func long(values []string) []string {

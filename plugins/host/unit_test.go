@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -256,5 +258,38 @@ func TestValuesOf(t *testing.T) {
 	}
 	if len(want) != 0 {
 		t.Errorf("does not hold %v", want)
+	}
+}
+
+// What an event's receiver is told is no plugin's to print either, where it stands in
+// the document or in one that is a string in it.
+func TestValuesOfAnEvent(t *testing.T) {
+	t.Parallel()
+	inner, err := json.Marshal(map[string]any{"data": map[string]any{"attributes": map[string]any{"email": canaryAddress, "role": "user"}}, "meta": []any{canaryToken, 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]any{"data": map[string]any{"attributes": map[string]any{"event": "user.created", "payload": string(inner)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := valuesOf(sdk.SendRequest{Event: &sdk.Event{URL: "https://a.example", Body: body}})
+	slices.Sort(got)
+	want := []string{canaryToken, canaryAddress}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("holds %q, want %q", got, want)
+	}
+	for name, body := range map[string]string{"no JSON": canaryToken, "nothing": ""} {
+		if got := valuesOf(sdk.SendRequest{Event: &sdk.Event{Body: []byte(body)}}); len(got) != 0 {
+			t.Errorf("%s: holds %q", name, got)
+		}
+	}
+	many, err := json.Marshal(slices.Repeat([]string{canaryToken}, 10*maxTexts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := valuesOf(sdk.SendRequest{Event: &sdk.Event{Body: many}}); len(got) != maxTexts {
+		t.Errorf("holds %d texts, want %d", len(got), maxTexts)
 	}
 }
