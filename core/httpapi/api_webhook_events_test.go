@@ -19,6 +19,7 @@ const told = "/v1/accounts/acme/webhook-events"
 // newest endpoint.
 func (e *edge) happened(account tenants.Account) string {
 	e.t.Helper()
+	time.Sleep(2 * time.Millisecond) // ids are in the order of milliseconds
 	id := core.UserID(newID())
 	got(e.store.CreateUser(e.t.Context(), account.ID, core.User{
 		ID: id, Address: got(core.ParseAddress(string(id) + "@example.com"))(e.t), Role: core.RoleUser,
