@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,9 +48,10 @@ const (
 	postgresPatience = 30 * time.Second
 	// commitPatience bounds one group commit.
 	commitPatience = 5 * time.Second
-	// postgresRows is how many accepts or outcomes share a commit. Two lanes of
-	// accepts: one fills the disk's time while the other fills its batch.
+	// postgresRows is how many accepts or outcomes share a commit.
 	postgresRows = 256
+	// acceptLanes commit accepts: one fills the disk's time while the other fills its batch.
+	acceptLanes = 2
 )
 
 func openPostgres(ctx context.Context, config Config) (engine, error) {
@@ -65,19 +67,24 @@ func openPostgres(ctx context.Context, config Config) (engine, error) {
 		pool.Close()
 		return engine{}, err
 	}
+	accepting, err := pgxpool.NewWithConfig(ctx, acceptOptions(options))
+	if err != nil {
+		pool.Close()
+		return engine{}, err
+	}
 	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
 	dialect := &dialect{words: postgresWords, parameter: postgresParameter, chains: true}
 	notices := newNotices(pool)
 	return engine{
 		write: db, read: db, fault: postgresFault,
 		dialect: dialect,
-		lanes:   []lane{{accepts: postgresRows}, {accepts: postgresRows}, {plans: postgresRows}, {outcomes: postgresRows}},
+		lanes:   append(slices.Repeat([]lane{{accepts: postgresRows}}, acceptLanes), lane{plans: postgresRows}, lane{outcomes: postgresRows}),
 		acceptAll: func(ctx context.Context, entries []*entry[accept]) error {
-			_, err := pool.Exec(ctx, acceptAllQuery, acceptArrays(entries)...)
+			_, err := accepting.Exec(ctx, acceptAllQuery, acceptArrays(entries)...)
 			return err
 		},
 		patience:   commitPatience,
-		doubt:      pool.Reset,
+		doubt:      func() { pool.Reset(); accepting.Reset() },
 		migrations: "migrations/postgres",
 		tables:     `SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = current_schema()`,
 		pick:       pickUnlocked,
@@ -87,12 +94,15 @@ func openPostgres(ctx context.Context, config Config) (engine, error) {
 		tell:       tellAccounts,
 		migrating:  func(ctx context.Context) (*bun.DB, func(), error) { return migratingPostgres(ctx, options.ConnConfig) },
 		connections: func() (used, idle, most int) {
-			now := pool.Stat()
-			return int(now.AcquiredConns()), int(now.IdleConns()), int(now.MaxConns())
+			for _, now := range []*pgxpool.Stat{pool.Stat(), accepting.Stat()} {
+				used, idle, most = used+int(now.AcquiredConns()), idle+int(now.IdleConns()), most+int(now.MaxConns())
+			}
+			return used, idle, most
 		},
 		logBytes: func() (int64, bool) { return 0, false },
 		close: func() error {
 			err := db.Close()
+			accepting.Close()
 			pool.Close()
 			return err
 		},
@@ -139,6 +149,15 @@ func postgresOptions(raw string) (*pgxpool.Config, error) {
 		c.RuntimeParams["application_name"] = "passmend"
 	}
 	return options, nil
+}
+
+// acceptOptions are those of a pool with a connection for each lane of accepts: whatever
+// waits for a server that is gone holds connections for as long as its patience, and is
+// not to keep accepts from the server that took over.
+func acceptOptions(options *pgxpool.Config) *pgxpool.Config {
+	accepting := options.Copy()
+	accepting.MaxConns, accepting.MinConns, accepting.MinIdleConns = acceptLanes, 0, 0
+	return accepting
 }
 
 // preferIndexes: there is an index for everything that is asked often, and a kept
