@@ -48,6 +48,9 @@ const (
 	postgresPatience = 30 * time.Second
 	// commitPatience bounds one group commit.
 	commitPatience = 5 * time.Second
+	// postgresFarewell is how long pgx tries to tell the server of a connection that ran out
+	// of time that its statement is not wanted any more (pgconn, asyncClose).
+	postgresFarewell = 15 * time.Second
 	// postgresRows is how many accepts or outcomes share a commit.
 	postgresRows = 256
 	// acceptLanes commit accepts: one fills the disk's time while the other fills its batch.
@@ -151,12 +154,13 @@ func postgresOptions(raw string) (*pgxpool.Config, error) {
 	return options, nil
 }
 
-// acceptOptions are those of a pool with a connection for each lane of accepts: whatever
-// waits for a server that is gone holds connections for as long as its patience, and is
-// not to keep accepts from the server that took over.
+// acceptOptions are those of a pool for accepts alone: whatever waits for a server that is
+// gone holds connections for as long as its patience, and is not to keep accepts from
+// the server that took over. A lane uses one. One that was given up is in its place
+// for postgresFarewell more, and there is room for as many as are given up in that time.
 func acceptOptions(options *pgxpool.Config) *pgxpool.Config {
 	accepting := options.Copy()
-	accepting.MaxConns, accepting.MinConns, accepting.MinIdleConns = acceptLanes, 0, 0
+	accepting.MaxConns, accepting.MinConns, accepting.MinIdleConns = acceptLanes*(1+int32(postgresFarewell/commitPatience)), 0, 0
 	return accepting
 }
 
