@@ -22,7 +22,20 @@ type inbox struct {
 }
 
 func (i inbox) Accept(ctx context.Context, account tenants.AccountID, request core.Request) error {
-	ctx, create := i.tracing.start(ctx, "create reset", trace.SpanKindProducer,
+	err := i.create(ctx, account, request)
+	if err == nil {
+		i.accepted.with(i.ranking.count(account)).Inc()
+	}
+	return err
+}
+
+// create puts the producer's span round the insert, where one is kept; else the row's
+// trace parent is what the intake found.
+func (i inbox) create(ctx context.Context, account tenants.AccountID, request core.Request) error {
+	if i.tracing.dropped(ctx) {
+		return i.next.Accept(ctx, account, request)
+	}
+	ctx, span := i.tracing.start(ctx, "create reset", trace.SpanKindProducer,
 		attribute.String("messaging.system", namespace),
 		attribute.String("messaging.operation.type", "create"),
 		attribute.String("messaging.operation.name", "create"),
@@ -35,18 +48,12 @@ func (i inbox) Accept(ctx context.Context, account tenants.AccountID, request co
 	err := i.inDatabase(ctx, "INSERT", "requests", func(ctx context.Context) error {
 		return i.next.Accept(ctx, account, request)
 	})
-	finish(create, err)
-	if err == nil {
-		i.accepted.with(i.ranking.count(account)).Inc()
-	}
+	finish(span, err)
 	return err
 }
 
 // inDatabase runs a statement's work in a client span.
 func (t *Telemetry) inDatabase(ctx context.Context, operation, table string, do func(ctx context.Context) error) error {
-	if t.tracing.dropped(ctx) {
-		return do(ctx)
-	}
 	ctx, span := t.tracing.start(ctx, operation+" "+table, trace.SpanKindClient, t.statement(operation, table)...)
 	err := do(ctx)
 	finish(span, err)

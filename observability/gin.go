@@ -87,6 +87,9 @@ func (t *Telemetry) logCall(ctx context.Context, c *gin.Context, h httpCall) {
 	if h.status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
+	if !t.logger.Enabled(ctx, level) {
+		return
+	}
 	attributes := []slog.Attr{
 		slog.String("route", h.route),
 		slog.String("method", h.method),
