@@ -18,7 +18,7 @@ var without = map[string]string{
 // patience is how long queries may be without data. A machine with much else to do
 // needs minutes for what takes seconds elsewhere: plugins that start again, a canary
 // that sets out once a minute.
-const patience = 6 * time.Minute
+const patience = 15 * time.Minute
 
 // Every query of a dashboard and every recorded rule has data of services under
 // load, in which things go wrong.
