@@ -53,33 +53,31 @@ func (d *desk) hosts(ctx context.Context, account tenants.AccountID) ([]shownHos
 	return shown, err
 }
 
-func hostArgument(text string) (string, error) {
-	host, ok := tenants.ParseHost(text)
+// accountAndHost reads ACCOUNT HOST; a host that is none is told first.
+func (d *desk) accountAndHost(ctx context.Context, args []string) (account tenants.Account, host string, err error) {
+	host, ok := tenants.ParseHost(args[1])
 	if !ok {
-		return "", usagef("HOST: must be a host name of two labels or more, as login.acme.example (got %q)", text)
+		return account, "", usagef("HOST: must be a host name of two labels or more, as login.acme.example (got %q)", args[1])
 	}
-	return host, nil
+	account, err = d.account(ctx, args[0])
+	return account, host, err
 }
 
 func accountHostAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add ACCOUNT HOST",
 		Short: "Answer on a host for an account, or say anew whether it is verified",
-		Long: `Answers on a host for an account: its pages, and its API without the account in the
-path. Its links lead to the oldest of its verified hosts. Make sure that the host is the
-account's before you add it, or add it with --verified=false and again when you know.
-TLS for it ends at your proxy.`,
+		Long: `Answers on a host for an account: its API, without the account in the path. Its pages and
+links stay on the service's own host. Make sure that the host is the account's before you
+add it, or add it with --verified=false and again when you know. TLS for it ends at your
+proxy.`,
 		Example: `  passmend account host add acme login.acme.example
   passmend account host add acme login.acme.example --verified=false`,
 		Args: cobra.ExactArgs(2),
 	}
 	verified := cmd.Flags().Bool("verified", true, "somebody has made sure that the host is the account's")
 	return deskCommand(cmd, func(ctx context.Context, d *desk, args []string) error {
-		host, err := hostArgument(args[1])
-		if err != nil {
-			return err
-		}
-		account, err := d.account(ctx, args[0])
+		account, host, err := d.accountAndHost(ctx, args)
 		if err != nil {
 			return err
 		}
@@ -109,13 +107,9 @@ func accountHostListCommand() *cobra.Command {
 		}
 		var rows [][]string
 		for _, host := range hosts {
-			leads := ""
-			if host.Host == account.Host {
-				leads = "links lead here"
-			}
-			rows = append(rows, []string{host.Host, fmt.Sprint(host.Verified), leads})
+			rows = append(rows, []string{host.Host, fmt.Sprint(host.Verified)})
 		}
-		return printTable(cmd.OutOrStdout(), []string{"HOST", "VERIFIED", ""}, rows)
+		return printTable(cmd.OutOrStdout(), []string{"HOST", "VERIFIED"}, rows)
 	})
 }
 
@@ -127,11 +121,7 @@ func accountHostRemoveCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(2),
 	}
 	return deskCommand(cmd, func(ctx context.Context, d *desk, args []string) error {
-		host, err := hostArgument(args[1])
-		if err != nil {
-			return err
-		}
-		account, err := d.account(ctx, args[0])
+		account, host, err := d.accountAndHost(ctx, args)
 		if err != nil {
 			return err
 		}
