@@ -113,19 +113,7 @@ func accountBody(creating, operator bool) []field {
 		return fields
 	}
 	attributes := append(permitted(accountMembers), field{name: "branding", kind: kindObject, inside: permitted(brandingMembers)})
-	data := []field{
-		{name: "type", kind: kindString, required: true, judge: func(text string) string {
-			if text != "accounts" && text != "account" {
-				return "is invalid"
-			}
-			return ""
-		}},
-		{name: "attributes", kind: kindObject, required: creating, inside: attributes},
-	}
-	if !creating {
-		data = append(data, field{name: "id", kind: kindString})
-	}
-	return []field{{name: "data", kind: kindObject, required: true, inside: data}}
+	return resourceBody("account", creating, attributes)
 }
 
 // changeBy gives the change that a body describes, which was found good.

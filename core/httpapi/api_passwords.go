@@ -31,16 +31,23 @@ func wantedAddress(c *call) (string, bool) {
 	return address.Reveal(), err == nil
 }
 
+// judgedAddress holds the body against what a route knows, and gives its meta and the
+// address in that.
+func judgedAddress(c *call, body []field) (meta node, address core.Address, err error) {
+	if err := validate(c.body, body); err != nil {
+		return meta, address, err
+	}
+	meta, _ = c.body.member("meta")
+	email, _ := meta.member("email")
+	address, err = core.ParseAddress(email.text)
+	return meta, address, err
+}
+
 // postPasswords accepts "I forgot my password" (contract.md, A1). It is given the
 // intake and nothing else, so that there is no way here to whoever has the address.
 func postPasswords(intake Intake) step {
 	return func(c *call) error {
-		if err := validate(c.body, passwordsBody); err != nil {
-			return err
-		}
-		meta, _ := c.body.member("meta")
-		email, _ := meta.member("email")
-		address, err := core.ParseAddress(email.text)
+		meta, address, err := judgedAddress(c, passwordsBody)
 		if err != nil {
 			return err
 		}

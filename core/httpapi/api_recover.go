@@ -23,12 +23,7 @@ var recoverBody = []field{{name: "meta", kind: kindObject, required: true, insid
 // that it counts as the service's own, for the limit per account too.
 func postRecover(intake Intake, name string) step {
 	return func(c *call) error {
-		if err := validate(c.body, recoverBody); err != nil {
-			return err
-		}
-		meta, _ := c.body.member("meta")
-		email, _ := meta.member("email")
-		address, err := core.ParseAddress(email.text)
+		_, address, err := judgedAddress(c, recoverBody)
 		if err != nil {
 			return err
 		}

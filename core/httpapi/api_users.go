@@ -36,19 +36,7 @@ func userBody(creating, governs bool) []field {
 			return ""
 		}})
 	}
-	data := []field{
-		{name: "type", kind: kindString, required: true, judge: func(text string) string {
-			if text != "users" && text != "user" {
-				return "is invalid"
-			}
-			return ""
-		}},
-		{name: "attributes", kind: kindObject, required: creating, inside: attributes},
-	}
-	if !creating {
-		data = append(data, field{name: "id", kind: kindString})
-	}
-	return []field{{name: "data", kind: kindObject, required: true, inside: data}}
+	return resourceBody("user", creating, attributes)
 }
 
 // me shows the bearer and the token it came with (contract.md, A8).

@@ -20,6 +20,24 @@ type field struct {
 	judge func(text string) string
 }
 
+// resourceBody is the body of a call that makes or changes a resource, whose type may
+// be given in the singular or the plural. A change may name its id.
+func resourceBody(singular string, creating bool, attributes []field) []field {
+	data := []field{
+		{name: "type", kind: kindString, required: true, judge: func(text string) string {
+			if text != singular && text != singular+"s" {
+				return "is invalid"
+			}
+			return ""
+		}},
+		{name: "attributes", kind: kindObject, required: creating, inside: attributes},
+	}
+	if !creating {
+		data = append(data, field{name: "id", kind: kindString})
+	}
+	return []field{{name: "data", kind: kindObject, required: true, inside: data}}
+}
+
 // validate holds a body against what a route knows; nil is an empty body. It
 // gives one refusal, the first of: members that are unknown, in the order of the
 // body; then the known ones in the order of fields; then the objects that hold
