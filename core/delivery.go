@@ -49,8 +49,18 @@ type Delivery struct {
 	// Event and Endpoint are what a KindWebhook tells whom.
 	Event    EventID
 	Endpoint EndpointID
+	// Asked is what the request of a KindResolve asks for.
+	Asked *Asked
 	// Known is what the resolving found out, when the mail follows it at once.
 	Known *Known
+}
+
+// Asked is the part of a Request that its resolving begins with; claimed with the
+// delivery, or every request would be read once more.
+type Asked struct {
+	SealedAddress []byte
+	AddressDigest []byte
+	Deliver       bool
 }
 
 // Known is what a mail needs that follows its resolving at once: nothing is read

@@ -23,23 +23,23 @@ type Admins interface {
 // resolveRecover plans the mail that lists the accounts of an address (contract.md,
 // A8). It holds nothing but its budgets: what it lists is read when it is sent.
 func (r *Resolver) resolveRecover(ctx context.Context, delivery Delivery) (Plan, error) {
-	request, address, err := askedFor(ctx, r.Ledger, r.Sealer, delivery.Account, delivery.Request)
+	address, err := openAddress(r.Sealer, delivery, delivery.Asked.SealedAddress)
 	if err != nil {
 		return Plan{}, err
 	}
 	if !address.Fits() {
-		return Plan{Request: request.ID, Suppress: ReasonAddressTooLong}, nil
+		return Plan{Request: delivery.Request, Suppress: ReasonAddressTooLong}, nil
 	}
 	accounts, err := r.Admins.AdministeredAccounts(ctx, address, 1)
 	if err != nil {
-		return Plan{}, fmt.Errorf("accounts of request %s: %w", request.ID, err)
+		return Plan{}, fmt.Errorf("accounts of request %s: %w", delivery.Request, err)
 	}
 	if len(accounts) == 0 {
-		return Plan{Request: request.ID, Suppress: ReasonUnknownUser}, nil
+		return Plan{Request: delivery.Request, Suppress: ReasonUnknownUser}, nil
 	}
 	return Plan{
-		Request:  request.ID,
-		Address:  request.AddressDigest,
+		Request:  delivery.Request,
+		Address:  delivery.Asked.AddressDigest,
 		LinkLife: accountsLife,
 		Budgets:  r.budgets(delivery.Account, address),
 		Mail:     &NewDelivery{ID: DeliveryID(r.NewID()), Lease: LeaseID(r.NewID())},
@@ -49,7 +49,11 @@ func (r *Resolver) resolveRecover(ctx context.Context, delivery Delivery) (Plan,
 // dispatchAccounts is Dispatch for KindAccounts. The mail goes to the address that was
 // asked for, which is an admin's address: nobody else is written to.
 func (d *Dispatcher) dispatchAccounts(ctx context.Context, delivery Delivery) (Settlement, error) {
-	_, address, err := askedFor(ctx, d.c.Ledger, d.c.Sealer, delivery.Account, delivery.Request)
+	request, err := d.c.Ledger.Request(ctx, delivery.Account, delivery.Request)
+	if err != nil {
+		return Settlement{}, fmt.Errorf("request %s: %w", delivery.Request, err)
+	}
+	address, err := openAddress(d.c.Sealer, delivery, request.SealedAddress)
 	if err != nil {
 		return Settlement{}, err
 	}

@@ -112,7 +112,7 @@ func newHouse(t *testing.T, coalesce time.Duration, providers ...string) *house 
 		t.Fatal(err)
 	}
 	h := &house{t: t, store: store, db: db, plugin: &plugin{}, resolver: &core.Resolver{
-		Accounts: accounts, Ledger: store, Users: store, Sealer: ring, Keys: ring, NewID: newID, Coalesce: coalesce, Limiter: ring, Admins: store,
+		Accounts: accounts, Users: store, Sealer: ring, Keys: ring, NewID: newID, Coalesce: coalesce, Limiter: ring, Admins: store,
 	}}
 	base := &url.URL{Scheme: "https", Host: "reset.example"}
 	loop, err = worker.New(worker.Config{

@@ -23,7 +23,6 @@ type AccountFinder interface {
 // it, and plans what follows.
 type Resolver struct {
 	Accounts AccountFinder
-	Ledger   Ledger
 	Users    Users
 	Sealer   Sealer
 	Keys     LinkKeys
@@ -54,56 +53,52 @@ func (r *Resolver) Resolve(ctx context.Context, delivery Delivery) (Plan, error)
 	if err != nil {
 		return Plan{}, fmt.Errorf("account of request %s: %w", delivery.Request, err)
 	}
-	request, address, err := askedFor(ctx, r.Ledger, r.Sealer, account.ID, delivery.Request)
+	address, err := openAddress(r.Sealer, delivery, delivery.Asked.SealedAddress)
 	if err != nil {
 		return Plan{}, err
 	}
 	if !address.Fits() {
-		return Plan{Request: request.ID, Suppress: ReasonAddressTooLong}, nil
+		return Plan{Request: delivery.Request, Suppress: ReasonAddressTooLong}, nil
 	}
 	user, err := r.Users.UserByAddress(ctx, account.ID, address)
 	if errors.Is(err, ErrNotFound) {
-		return Plan{Request: request.ID, Suppress: ReasonUnknownUser}, nil
+		return Plan{Request: delivery.Request, Suppress: ReasonUnknownUser}, nil
 	}
 	if err != nil {
-		return Plan{}, fmt.Errorf("user of request %s: %w", request.ID, err)
+		return Plan{}, fmt.Errorf("user of request %s: %w", delivery.Request, err)
 	}
-	return r.plan(account, request, user), nil
+	return r.plan(account, delivery, user), nil
 }
 
-// askedFor gives a request that has not ended, and the address that it was made for.
-func askedFor(ctx context.Context, ledger Ledger, sealer Sealer, account tenants.AccountID, id RequestID) (Request, Address, error) {
-	request, err := ledger.Request(ctx, account, id)
+// openAddress gives the address that a delivery's request was made for.
+func openAddress(sealer Sealer, delivery Delivery, sealed []byte) (Address, error) {
+	canonical, err := sealer.Open(delivery.Account, string(delivery.Request), sealed)
 	if err != nil {
-		return Request{}, Address{}, fmt.Errorf("request %s: %w", id, err)
+		return Address{}, fmt.Errorf("open address of request %s: %w", delivery.Request, err)
 	}
-	canonical, err := sealer.Open(account, string(request.ID), request.SealedAddress)
-	if err != nil {
-		return Request{}, Address{}, fmt.Errorf("open address of request %s: %w", id, err)
-	}
-	return request, Address{tenants.NewSecret(string(canonical))}, nil
+	return Address{tenants.NewSecret(string(canonical))}, nil
 }
 
-func (r *Resolver) plan(account tenants.Account, request Request, user User) Plan {
+func (r *Resolver) plan(account tenants.Account, delivery Delivery, user User) Plan {
 	plan := Plan{
-		Request:   request.ID,
+		Request:   delivery.Request,
 		User:      user.ID,
 		Recipient: user,
-		Address:   request.AddressDigest,
+		Address:   delivery.Asked.AddressDigest,
 		Link:      LinkSeed{Key: r.Keys.PrimaryLinkKey(), CredentialVersion: user.CredentialVersion},
 		LinkLife:  account.LinkLife,
 		MaxLive:   MaxLiveLinks,
 		Coalesce:  r.Coalesce,
 		Event: Event{
 			ID: EventID(r.NewID()), Name: EventPasswordReset,
-			User: user.ID, Request: request.ID,
+			User: user.ID, Request: delivery.Request,
 			Facts: json.RawMessage(`{"passwordResetToken":"[redacted]"}`),
 		},
 	}
 	_, _ = rand.Read(plan.Link.Selector[:]) // never fails (crypto/rand, Go 1.24)
 	_, _ = rand.Read(plan.Link.Seed[:])
 	plan.Budgets = r.budgets(user.Account, user.Address)
-	if request.Deliver {
+	if delivery.Asked.Deliver {
 		plan.Mail = &NewDelivery{
 			ID: DeliveryID(r.NewID()), Lease: LeaseID(r.NewID()), Margin: linkMargin(account.LinkLife),
 		}

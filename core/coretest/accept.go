@@ -29,6 +29,7 @@ func exerciseAccept(t *testing.T, open Open) {
 		same(t, got, core.Delivery{
 			ID: got.ID, Account: f.account, Request: request.ID, Kind: core.KindResolve, Attempt: 1,
 			Queued: got.Queued, NotAfter: got.Queued.Add(core.ResolveLife), Now: got.Now, Lease: got.Lease, TraceParent: request.TraceParent,
+			Asked: &core.Asked{SealedAddress: request.SealedAddress, AddressDigest: request.AddressDigest, Deliver: request.Deliver},
 		})
 		if got.ID == "" || got.Lease == "" {
 			t.Fatal("delivery or lease has no id")

@@ -189,7 +189,7 @@ func (e *edge) resolveOne() {
 	if len(claim.Deliveries) != 1 {
 		e.t.Fatalf("%d deliveries wait", len(claim.Deliveries))
 	}
-	resolver := core.Resolver{Accounts: e.resolver, Ledger: e.store, Users: e.store, Sealer: e.keys, Keys: e.keys, NewID: newID}
+	resolver := core.Resolver{Accounts: e.resolver, Users: e.store, Sealer: e.keys, Keys: e.keys, NewID: newID}
 	plan := got(resolver.Resolve(e.t.Context(), claim.Deliveries[0]))(e.t)
 	got(e.store.Resolve(e.t.Context(), claim.Deliveries[0].Account, claim.Deliveries[0].LeaseOf(), plan))(e.t)
 }

@@ -203,7 +203,7 @@ func (e *edge) link(account tenants.Account, address string) string {
 	ctx := context.Background()
 	parsed := got(core.ParseAddress(address))(e.t)
 	must(e.t, e.asked.next.Accept(ctx, account, core.Ask{Address: parsed}))
-	resolver := core.Resolver{Accounts: e.resolver, Ledger: e.store, Users: e.store, Sealer: e.keys, Keys: e.keys, NewID: newID}
+	resolver := core.Resolver{Accounts: e.resolver, Users: e.store, Sealer: e.keys, Keys: e.keys, NewID: newID}
 	reader := &linkReader{}
 	dispatcher := core.NewDispatcher(core.DispatchConfig{
 		Accounts: e.resolver, Logos: e.store, Ledger: e.store, Users: e.store, Providers: e.store, Sealer: e.keys, Keys: e.keys,

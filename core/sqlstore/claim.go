@@ -247,31 +247,30 @@ type claimedRow struct {
 	EndpointID  string `bun:"endpoint_id"`
 	TraceParent string `bun:"traceparent"`
 	Now         int64  `bun:"clock"`
+
+	AddressSealed []byte `bun:"address_sealed"`
+	AddressDigest []byte `bun:"address_digest"`
+	Deliver       bool   `bun:"deliver"`
 }
+
+var leaseShape = shapeOf("account_id text, id text, lease text")
 
 // leaseRows writes the leases and gives the deliveries in the order chosen.
 func (s *Store) leaseRows(ctx context.Context, tx session, chosen []candidate) ([]core.Delivery, error) {
 	if len(chosen) == 0 {
 		return nil, nil
 	}
-	var rows []claimedRow
-	for _, portion := range portions(chosen) {
-		args := make([]any, 0, 3*len(portion)+1)
-		for _, row := range portion {
-			args = append(args, row.AccountID, row.ID, s.config.NewID())
-		}
-		var some []claimedRow
-		err := tx.rows(ctx, &some, `
-			WITH s (account_id, id, lease) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?text)`)+leaseQuery,
-			append(args, core.LeaseLife.Microseconds())...)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, some...)
+	list := newList(leaseShape, len(chosen))
+	for _, row := range chosen {
+		list.add(row.AccountID, row.ID, s.config.NewID())
+	}
+	rows, err := rowsOfList[claimedRow](ctx, tx, list, leaseQuery, core.LeaseLife.Microseconds())
+	if err != nil {
+		return nil, err
 	}
 	leased := make(map[candidate]core.Delivery, len(rows))
 	for _, row := range rows {
-		leased[candidate{AccountID: row.AccountID, ID: row.ID}] = row.delivery()
+		leased[candidate{AccountID: row.AccountID, ID: row.ID}] = row.claimed()
 	}
 	deliveries := make([]core.Delivery, 0, len(rows))
 	for _, row := range chosen {
@@ -284,15 +283,23 @@ func (s *Store) leaseRows(ctx context.Context, tx session, chosen []candidate) (
 
 // leaseQuery does not say ready = TRUE, or a plan that was made while nothing was
 // ready would look for each row among all that its account has ready.
-const leaseQuery = `)
+const leaseQuery = `
 	UPDATE deliveries SET lease = s.lease, lease_until = ?now + ?int, attempt = deliveries.attempt + 1, ready = FALSE
 	FROM s
 	WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.ready IS NOT FALSE AND ?few
 	RETURNING deliveries.account_id, deliveries.id, deliveries.request_id, deliveries.user_id, deliveries.kind,
 		deliveries.provider, deliveries.attempt, deliveries.lost, deliveries.not_after, deliveries.queued_at,
 		deliveries.lease, deliveries.event_id, deliveries.endpoint_id, ?now AS clock,
-		(SELECT r.traceparent FROM requests r
-			WHERE r.account_id = deliveries.account_id AND r.id = deliveries.request_id) AS traceparent`
+		(SELECT r.traceparent ` + itsRequest + `) AS traceparent,
+		(SELECT r.address_sealed ` + wasAsked + `) AS address_sealed,
+		(SELECT r.address_digest ` + wasAsked + `) AS address_digest,
+		(SELECT r.deliver ` + wasAsked + `) AS deliver`
+
+// What a statement returns can name only the table that it changes, on SQLite.
+const (
+	itsRequest = `FROM requests r WHERE r.account_id = deliveries.account_id AND r.id = deliveries.request_id`
+	wasAsked   = itsRequest + ` AND deliveries.kind = 'resolve'`
+)
 
 func (r claimedRow) delivery() core.Delivery {
 	return core.Delivery{
@@ -312,6 +319,15 @@ func (r claimedRow) delivery() core.Delivery {
 		Endpoint:    core.EndpointID(r.EndpointID),
 		TraceParent: r.TraceParent,
 	}
+}
+
+// claimed is the delivery with what a worker begins with.
+func (r claimedRow) claimed() core.Delivery {
+	delivery := r.delivery()
+	if delivery.Kind == core.KindResolve {
+		delivery.Asked = &core.Asked{SealedAddress: r.AddressSealed, AddressDigest: r.AddressDigest, Deliver: r.Deliver}
+	}
+	return delivery
 }
 
 // nextDue gives the time until the next row is due, 0 when none waits, less when it

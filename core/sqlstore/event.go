@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"encoding/json"
-	"slices"
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
@@ -24,16 +23,14 @@ func eventArgs(account tenants.AccountID, event core.Event) []any {
 // insertEvents records events, each given as its eventArgs, and queues them for the
 // endpoints that want them.
 func insertEvents(ctx context.Context, tx session, events [][]any) error {
-	for _, portion := range portions(events) {
-		insert := `
-			INSERT INTO events (account_id, id, name, user_id, request_id, facts, created_at)
-			VALUES ` + placeholders(len(portion), `(?, ?, ?, ?, ?, ?, ?now)`)
-		if err := tellEndpoints(ctx, tx, insert, portion, slices.Concat(portion...)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return tellEndpoints(ctx, tx, list{eventShape, events})
 }
+
+const eventColumns = "account_id, id, name, user_id, request_id, facts"
+
+var eventShape = shapeOf("account_id text, id text, name text, user_id text, request_id text, facts text")
+
+const insertEventRows = `INSERT INTO events (` + eventColumns + `, created_at) SELECT ` + eventColumns + `, ?now FROM s`
 
 // object gives JSON as text, {} for none.
 func object(raw json.RawMessage) string {

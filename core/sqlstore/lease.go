@@ -22,23 +22,15 @@ func (s *Store) Extend(ctx context.Context, leases []core.Lease) ([]core.Lease, 
 	// when that began is all that can be said of it now.
 	var held []string
 	err := s.change(ctx, "extend_leases", false, func(ctx context.Context, tx session) error {
-		held = nil
-		for _, portion := range portions(leases) {
-			list, args := leaseList(portion)
-			_, err := tx.exec(ctx, list+`
-				UPDATE deliveries SET lease_until = ?now + ? WHERE (account_id, id) IN (`+leasedRows+` ?skipping)`,
-				append(args, core.LeaseLife.Microseconds())...)
-			if err != nil {
-				return err
-			}
-			var still []string
-			err = tx.rows(ctx, &still, list+` SELECT d.lease FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id AND ?few`, args...)
-			if err != nil {
-				return err
-			}
-			held = append(held, still...)
+		list := listOf(leases)
+		err := tx.execList(ctx, list, `
+			UPDATE deliveries SET lease_until = ?now + ? WHERE (account_id, id) IN (`+leasedRows+` ?skipping)`,
+			core.LeaseLife.Microseconds())
+		if err != nil {
+			return err
 		}
-		return nil
+		held, err = rowsOfList[string](ctx, tx, list, ` SELECT d.lease FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id AND ?few`)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -62,30 +54,25 @@ func (s *Store) Release(ctx context.Context, leases []core.Lease) error {
 		return nil
 	}
 	return s.change(ctx, "release_leases", true, func(ctx context.Context, tx session) error {
-		for _, portion := range portions(leases) {
-			list, args := leaseList(portion)
-			_, err := tx.exec(ctx, list+`
-				UPDATE deliveries SET attempt = attempt - 1, lease = NULL, lease_until = NULL, ready = TRUE, run_at = ?now
-				WHERE (account_id, id) IN (`+leasedRows+` ?skipping)`, args...)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return tx.execList(ctx, listOf(leases), `
+			UPDATE deliveries SET attempt = attempt - 1, lease = NULL, lease_until = NULL, ready = TRUE, run_at = ?now
+			WHERE (account_id, id) IN (`+leasedRows+` ?skipping)`)
 	})
 }
 
-// leaseList names leases to a statement. They name no account because a worker
+// listOf names leases to a statement. They name no account because a worker
 // holds those of many; their ids are unique by themselves.
-func leaseList(leases []core.Lease) (text string, args []any) {
-	args = make([]any, 0, 2*len(leases)+1)
+func listOf(leases []core.Lease) list {
+	l := newList(heldShape, len(leases))
 	for _, lease := range leases {
-		args = append(args, string(lease.ID), string(lease.Delivery))
+		l.add(string(lease.ID), string(lease.Delivery))
 	}
-	return `WITH s (lease, id) AS (VALUES ` + placeholders(len(leases), `(?text, ?text)`) + `)`, args
+	return l
 }
 
-// leasedRows are those that leaseList names and that are still held.
+var heldShape = shapeOf("lease text, id text")
+
+// leasedRows are those that listOf names and that are still held.
 const leasedRows = `SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.lease = s.lease AND d.id = s.id AND ?few`
 
 // Reap implements core.System. It also erases the seeds of links that expired a

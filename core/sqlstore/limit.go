@@ -148,33 +148,33 @@ func takePlace(ctx context.Context, tx session, asked []spending) (given map[str
 		if end < 0 {
 			end = len(asked)
 		}
-		for _, portion := range portions(asked[:end]) {
-			keys, err := takePortion(ctx, tx, portion)
-			if err != nil {
-				return nil, err
-			}
-			for _, key := range keys {
-				given[string(key)] = true
-			}
+		keys, err := takeRows(ctx, tx, asked[:end])
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			given[string(key)] = true
 		}
 		asked = asked[end:]
 	}
 	return given, nil
 }
 
-// takePortion takes from rows of one interval and slack.
-func takePortion(ctx context.Context, tx session, asked []spending) (given [][]byte, err error) {
-	args := make([]any, 0, 3*len(asked)+2)
+var spendingShape = shapeOf("key bytes, rate int, life int")
+
+// takeRows takes from rows of one interval and slack.
+func takeRows(ctx context.Context, tx session, asked []spending) (given [][]byte, err error) {
+	list := newList(spendingShape, len(asked))
 	for _, s := range asked {
-		args = append(args, s.key, s.row(), s.interval)
+		list.add(s.key, s.row(), s.interval)
 	}
-	err = tx.rows(ctx, &given, `
-		INSERT INTO limits (key, rate, tat) VALUES `+placeholders(len(asked), `(?, ?, ?now + ?int)`)+`
+	// WHERE TRUE: or SQLite takes ON for the beginning of a join.
+	return rowsOfList[[]byte](ctx, tx, list, `
+		INSERT INTO limits (key, rate, tat) SELECT key, rate, ?now + life FROM s WHERE TRUE
 		ON CONFLICT (key, rate) DO UPDATE SET
 			tat = CASE WHEN limits.tat > ?now THEN limits.tat ELSE ?now END + ?int
 		WHERE limits.tat <= ?now + ?int
-		RETURNING key`, append(args, asked[0].interval, asked[0].slack)...)
-	return given, err
+		RETURNING key`, asked[0].interval, asked[0].slack)
 }
 
 // giveBack undoes take in the transaction that took. A row that had been behind

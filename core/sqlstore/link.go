@@ -14,34 +14,26 @@ func (r *resolving) link(ctx context.Context, tx session) error {
 	if err != nil {
 		return err
 	}
-	for _, portion := range portions(r.entries) {
-		args := make([]any, 0, 12*len(portion))
-		for _, e := range portion {
-			args = append(args, e.value.linkArgs(live)...)
-		}
-		var rows []linkedRow
-		err := tx.rows(ctx, &rows, `
-			WITH s (account_id, id, user_id, link_request_id, selector, seed, key_id, credential_version,
-				expires, life, state, mail) AS (
-				VALUES `+placeholders(len(portion),
-			`(?text, ?text, ?text, ?text, ?bytes, ?bytes, ?int, ?int, ?int, ?int, ?text, ?bool)`)+`)
-			UPDATE requests SET
-				link_request_id = s.link_request_id, selector = s.selector, seed = s.seed, key_id = s.key_id,
-				credential_version = s.credential_version, user_id = s.user_id, resolved_at = ?now,
-				expires_at = CASE WHEN s.expires > 0 THEN s.expires ELSE ?now + s.life END, state = s.state,
-				address_sealed = CASE WHEN s.mail THEN requests.address_sealed ELSE NULL END
-			FROM s
-			WHERE requests.account_id = s.account_id AND requests.id = s.id AND requests.state = 'pending' AND ?few
-			RETURNING requests.account_id, requests.id, requests.expires_at, requests.traceparent`, args...)
-		if err != nil {
-			return err
-		}
-		if err := linked(portion, rows); err != nil {
-			return err
-		}
+	links := newList(linkShape, len(r.entries))
+	for _, e := range r.entries {
+		links.add(e.value.linkArgs(live)...)
 	}
-	return nil
+	rows, err := rowsOfList[linkedRow](ctx, tx, links, `
+		UPDATE requests SET
+			link_request_id = s.link_request_id, selector = s.selector, seed = s.seed, key_id = s.key_id,
+			credential_version = s.credential_version, user_id = s.user_id, resolved_at = ?now,
+			expires_at = CASE WHEN s.expires > 0 THEN s.expires ELSE ?now + s.life END, state = s.state,
+			address_sealed = CASE WHEN s.mail THEN requests.address_sealed ELSE NULL END
+		FROM s
+		WHERE requests.account_id = s.account_id AND requests.id = s.id AND requests.state = 'pending' AND ?few
+		RETURNING requests.account_id, requests.id, requests.expires_at, requests.traceparent`)
+	if err != nil {
+		return err
+	}
+	return linked(r.entries, rows)
 }
+
+var linkShape = shapeOf("account_id text, id text, user_id text, link_request_id text, selector bytes, seed bytes, key_id int, credential_version int, expires int, life int, state text, mail bool")
 
 // linkedRow is a request that has its link.
 type linkedRow struct {
@@ -51,7 +43,7 @@ type linkedRow struct {
 	TraceParent string `bun:"traceparent"`
 }
 
-// linkArgs are the values of link's list, and set where the request stands.
+// linkArgs are the values of linkShape, and set where the request stands.
 func (r *resolution) linkArgs(live map[userKey][]liveRow) []any {
 	plan := r.plan
 	r.standing = core.Standing{State: core.StateSent}
@@ -100,30 +92,28 @@ type liveRow struct {
 // liveLinks gives each user's live links, the newest first. There are few: a plan
 // has a most.
 func (r *resolving) liveLinks(ctx context.Context, tx session) (map[userKey][]liveRow, error) {
+	users := newList(credentialShape, len(r.entries))
+	for _, e := range r.entries {
+		users.add(string(e.value.account), string(e.value.plan.User), e.value.plan.Link.CredentialVersion)
+	}
+	rows, err := rowsOfList[liveRow](ctx, tx, users, `
+		SELECT r.account_id, r.user_id, r.id, r.expires_at, ?now - r.resolved_at AS age
+		FROM s JOIN requests r ON r.account_id = s.account_id AND r.user_id = s.id AND ?few
+		WHERE r.seed IS NOT NULL AND r.credential_version = s.version
+			AND r.state IN ('pending', 'sent', 'suppressed') AND r.expires_at > ?now
+		ORDER BY r.resolved_at DESC, r.id DESC`)
+	if err != nil {
+		return nil, err
+	}
 	live := make(map[userKey][]liveRow)
-	for _, portion := range portions(r.entries) {
-		args := make([]any, 0, 3*len(portion))
-		for _, e := range portion {
-			args = append(args, string(e.value.account), string(e.value.plan.User), e.value.plan.Link.CredentialVersion)
-		}
-		var rows []liveRow
-		err := tx.rows(ctx, &rows, `
-			WITH s (account_id, id, version) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?int)`)+`)
-			SELECT r.account_id, r.user_id, r.id, r.expires_at, ?now - r.resolved_at AS age
-			FROM s JOIN requests r ON r.account_id = s.account_id AND r.user_id = s.id AND ?few
-			WHERE r.seed IS NOT NULL AND r.credential_version = s.version
-				AND r.state IN ('pending', 'sent', 'suppressed') AND r.expires_at > ?now
-			ORDER BY r.resolved_at DESC, r.id DESC`, args...)
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range rows {
-			key := userKey{row.AccountID, row.UserID}
-			live[key] = append(live[key], row)
-		}
+	for _, row := range rows {
+		key := userKey{row.AccountID, row.UserID}
+		live[key] = append(live[key], row)
 	}
 	return live, nil
 }
+
+var credentialShape = shapeOf("account_id text, id text, version int")
 
 // linkAgain gives the newest live link if it is the one to send again, else nil.
 func linkAgain(live []liveRow, plan core.Plan) *liveRow {
@@ -142,34 +132,33 @@ func linkAgain(live []liveRow, plan core.Plan) *liveRow {
 // them at once: that is their first attempt.
 func (r *resolving) queueMails(ctx context.Context, tx session) error {
 	r.keep(func(e *entry[resolution]) bool { return e.value.plan.Mail != nil })
-	for _, portion := range portions(r.entries) {
-		args := make([]any, 0, 10*len(portion))
-		for _, e := range portion {
-			plan := e.value.plan
-			leased := plan.Mail.Lease != ""
-			var attempt int64
-			var life any
-			if leased {
-				attempt, life = 1, core.LeaseLife.Microseconds()
-			}
-			args = append(args, string(e.value.account), string(plan.Mail.ID), string(plan.Request), null(plan.User), string(plan.MailKind()),
-				!leased, null(plan.Mail.Lease), life, attempt, e.value.notAfter().UnixMicro())
+	mails := newList(mailShape, len(r.entries))
+	for _, e := range r.entries {
+		plan := e.value.plan
+		leased := plan.Mail.Lease != ""
+		var attempt int64
+		var life any
+		if leased {
+			attempt, life = 1, core.LeaseLife.Microseconds()
 		}
-		var clocks []int64
-		err := tx.rows(ctx, &clocks, `
-			INSERT INTO deliveries (account_id, id, request_id, user_id, kind, state, ready, lease, lease_until, attempt,
-				not_after, run_at, queued_at)
-			VALUES `+placeholders(len(portion), `(?, ?, ?, ?, ?, 'queued', ?, ?, ?now + ?int, ?, ?, ?now, ?now)`)+`
-			RETURNING queued_at`, args...)
-		if err != nil {
-			return err
-		}
-		for i, e := range portion {
-			e.value.leased(clocks[i])
-		}
+		mails.add(string(e.value.account), string(plan.Mail.ID), string(plan.Request), null(plan.User), string(plan.MailKind()),
+			!leased, null(plan.Mail.Lease), life, attempt, e.value.notAfter().UnixMicro())
+	}
+	clocks, err := rowsOfList[int64](ctx, tx, mails, `
+		INSERT INTO deliveries (account_id, id, request_id, user_id, kind, state, ready, lease, lease_until, attempt,
+			not_after, run_at, queued_at)
+		SELECT account_id, id, request_id, user_id, kind, 'queued', ready, lease, ?now + life, attempt, not_after, ?now, ?now FROM s
+		RETURNING queued_at`)
+	if err != nil {
+		return err
+	}
+	for i, e := range r.entries {
+		e.value.leased(clocks[i])
 	}
 	return nil
 }
+
+var mailShape = shapeOf("account_id text, id text, request_id text, user_id text, kind text, ready bool, lease text, life int, attempt int, not_after int")
 
 // notAfter is when a mail with the link must have gone out.
 func (r resolution) notAfter() time.Time { return r.expires.Add(-r.plan.Mail.Margin) }

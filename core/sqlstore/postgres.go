@@ -76,7 +76,7 @@ func openPostgres(ctx context.Context, config Config) (engine, error) {
 		return engine{}, err
 	}
 	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
-	dialect := &dialect{words: postgresWords, parameter: postgresParameter, chains: true}
+	dialect := &dialect{words: postgresWords, parameter: postgresParameter, arrays: postgresArrays, chains: true}
 	notices := newNotices(pool)
 	return engine{
 		write: db, read: db, fault: postgresFault,

@@ -37,11 +37,14 @@ func TestNoStatementOnPostgreSQLReadsAWholeTable(t *testing.T) {
 	fatal(t, s.Stop(t.Context()))
 	seen.checkPlans(t, func(text string, args ...any) []string { return postgresScans(t, s, text, args...) })
 	for text := range seen.seen {
-		if strings.HasPrefix(strings.TrimSpace(text), "WITH s ") && !strings.Contains(text, postgresFew) {
+		if strings.HasPrefix(text, "WITH s ") && !listInserted.MatchString(text) && !strings.Contains(text, postgresFew) {
 			t.Errorf("the list is not said to be short (?few) in %s", text)
 		}
 	}
 }
+
+// listInserted finds a list that is joined to nothing.
+var listInserted = regexp.MustCompile(`INSERT INTO \w+ \([^()]*\)\s+SELECT [^;]*\sFROM s( WHERE TRUE|\)| RETURNING|\s|$)`)
 
 func postgresScans(t *testing.T, s *Store, text string, args ...any) []string {
 	t.Helper()
@@ -101,12 +104,16 @@ func TestListsTakeTheIndexForEachRow(t *testing.T) {
 	t.Cleanup(func() { _ = s.Close() })
 	_, err = s.Migrate(t.Context())
 	fatal(t, err)
-	args := make([]any, 0, 3*mostInList+1)
-	for range mostInList {
-		args = append(args, coretest.NewID(), coretest.NewID(), coretest.NewID())
+	rows := newList(leaseShape, postgresRows)
+	for range postgresRows {
+		rows.add(coretest.NewID(), coretest.NewID(), coretest.NewID())
 	}
-	args = append(args, int64(1))
-	written := `WITH s (account_id, id, lease) AS (VALUES ` + placeholders(mostInList, `(?text, ?text, ?text)`) + leaseQuery
+	var args []any
+	var written string
+	fatal(t, s.reading().each(rows, func(with string, values []any) error {
+		written, args = with+leaseQuery, append(values, int64(1))
+		return nil
+	}))
 	plan := func(text, seqscan string) string {
 		t.Helper()
 		var steps []string

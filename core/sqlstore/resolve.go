@@ -124,35 +124,27 @@ func (r *resolving) end(e *entry[resolution], state core.RequestState, reason co
 
 // endDeliveries ends the resolve deliveries that their leases still hold.
 func (r *resolving) endDeliveries(ctx context.Context, tx session) error {
-	requests := make(map[string]string, len(r.entries))
-	for _, portion := range portions(r.entries) {
-		args := make([]any, 0, 3*len(portion))
-		for _, e := range portion {
-			args = append(args, string(e.value.account), string(e.value.lease.Delivery), string(e.value.lease.ID))
-		}
-		var rows []struct {
-			AccountID string `bun:"account_id"`
-			ID        string `bun:"id"`
-			RequestID string `bun:"request_id"`
-		}
-		err := tx.rows(ctx, &rows, `
-			WITH s (account_id, id, lease) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?text)`)+`)
-			UPDATE deliveries SET state = 'done', ready = FALSE, lease = NULL, lease_until = NULL, ended_at = ?now
-			FROM s
-			WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.lease = s.lease
-				AND deliveries.kind = 'resolve' AND ?few
-			RETURNING deliveries.account_id, deliveries.id, deliveries.request_id`, args...)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			requests[row.AccountID+row.ID] = row.RequestID
-		}
+	held := newList(leaseShape, len(r.entries))
+	for _, e := range r.entries {
+		held.add(string(e.value.account), string(e.value.lease.Delivery), string(e.value.lease.ID))
+	}
+	rows, err := rowsOfList[endedRow](ctx, tx, held, `
+		UPDATE deliveries SET state = 'done', ready = FALSE, lease = NULL, lease_until = NULL, ended_at = ?now
+		FROM s
+		WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.lease = s.lease
+			AND deliveries.kind = 'resolve' AND ?few
+		RETURNING deliveries.account_id, deliveries.id, deliveries.request_id`)
+	if err != nil {
+		return err
+	}
+	requests := make(map[userKey]string, len(rows))
+	for _, row := range rows {
+		requests[userKey{row.AccountID, row.ID}] = row.RequestID
 	}
 	var mixed error
 	r.keep(func(e *entry[resolution]) bool {
 		lease, plan := e.value.lease, e.value.plan
-		request, held := requests[string(e.value.account)+string(lease.Delivery)]
+		request, held := requests[userKey{string(e.value.account), string(lease.Delivery)}]
 		e.value.standing = core.Standing{} // of an earlier try
 		if e.err = nil; e.left.Load() {
 			e.err = context.Canceled // nobody would know what was leased
@@ -164,6 +156,13 @@ func (r *resolving) endDeliveries(ctx context.Context, tx session) error {
 		return e.err == nil
 	})
 	return mixed
+}
+
+// endedRow is a resolve delivery that was still under its lease.
+type endedRow struct {
+	AccountID string `bun:"account_id"`
+	ID        string `bun:"id"`
+	RequestID string `bun:"request_id"`
 }
 
 // suppress ends the requests whose plan says so.
@@ -178,6 +177,9 @@ func (r *resolving) suppress(context.Context, session) error {
 	return nil
 }
 
+// recipientShape: digest is that of the address which the mail would go to.
+var recipientShape = shapeOf("account_id text, id text, digest bytes")
+
 // userKey names a user among all accounts.
 type userKey struct{ account, id string }
 
@@ -187,24 +189,20 @@ func (r *resolving) lockUsers(ctx context.Context, tx session) error {
 	slices.SortFunc(r.entries, func(a, b *entry[resolution]) int {
 		return strings.Compare(string(a.value.account)+string(a.value.plan.User), string(b.value.account)+string(b.value.plan.User))
 	})
-	users := make(map[userKey]lockedRow, len(r.entries))
-	for _, portion := range portions(r.entries) {
-		args := make([]any, 0, 3*len(portion))
-		for _, e := range portion {
-			args = append(args, string(e.value.account), string(e.value.plan.User), blob(e.value.plan.Address))
-		}
-		var rows []lockedRow
-		err := tx.rows(ctx, &rows, `
-			WITH s (account_id, id, digest) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?bytes)`)+`)
-			SELECT u.account_id, u.id, u.credential_version, `+isSuppressed+` AS suppressed FROM s
-			JOIN users u ON u.account_id = s.account_id AND u.id = s.id AND ?few
-			ORDER BY u.account_id, u.id ?locking`, args...)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			users[userKey{row.AccountID, row.ID}] = row
-		}
+	asked := newList(recipientShape, len(r.entries))
+	for _, e := range r.entries {
+		asked.add(string(e.value.account), string(e.value.plan.User), blob(e.value.plan.Address))
+	}
+	rows, err := rowsOfList[lockedRow](ctx, tx, asked, `
+		SELECT u.account_id, u.id, u.credential_version, `+isSuppressed+` AS suppressed FROM s
+		JOIN users u ON u.account_id = s.account_id AND u.id = s.id AND ?few
+		ORDER BY u.account_id, u.id ?locking`)
+	if err != nil {
+		return err
+	}
+	users := make(map[userKey]lockedRow, len(rows))
+	for _, row := range rows {
+		users[userKey{row.AccountID, row.ID}] = row
 	}
 	r.keep(func(e *entry[resolution]) bool {
 		plan := e.value.plan
@@ -233,25 +231,17 @@ func (r *resolving) askLists(ctx context.Context, tx session) error {
 			userless = append(userless, e)
 		}
 	}
-	suppressed := make(map[userKey]bool, len(userless))
-	for _, portion := range portions(userless) {
-		args := make([]any, 0, 3*len(portion))
-		for _, e := range portion {
-			args = append(args, string(e.value.account), string(e.value.plan.Request), blob(e.value.plan.Address))
-		}
-		var rows []struct {
-			AccountID string `bun:"account_id"`
-			ID        string `bun:"id"`
-		}
-		err := tx.rows(ctx, &rows, `
-			WITH s (account_id, id, digest) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?bytes)`)+`)
-			SELECT s.account_id, s.id FROM s WHERE `+isSuppressed+` AND ?few`, args...)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			suppressed[userKey{row.AccountID, row.ID}] = true
-		}
+	asked := newList(recipientShape, len(userless))
+	for _, e := range userless {
+		asked.add(string(e.value.account), string(e.value.plan.Request), blob(e.value.plan.Address))
+	}
+	rows, err := rowsOfList[candidate](ctx, tx, asked, `SELECT s.account_id, s.id FROM s WHERE `+isSuppressed+` AND ?few`)
+	if err != nil {
+		return err
+	}
+	suppressed := make(map[userKey]bool, len(rows))
+	for _, row := range rows {
+		suppressed[userKey{row.AccountID, row.ID}] = true
 	}
 	for _, e := range userless {
 		e.value.suppressed = suppressed[userKey{string(e.value.account), string(e.value.plan.Request)}]

@@ -66,20 +66,24 @@ func removeRequests(ctx context.Context, tx session, age time.Duration, batch in
 	if err := tx.rows(ctx, &rows, retainQuery, age.Microseconds(), string(core.StatePending), batch); err != nil || len(rows) == 0 {
 		return 0, err
 	}
-	for _, portion := range portions(rows) {
-		args := make([]any, 0, 2*len(portion))
-		for _, row := range portion {
-			args = append(args, row.AccountID, row.ID)
-		}
-		list := `WITH s (account_id, id) AS (VALUES ` + placeholders(len(portion), `(?text, ?text)`) + `)`
-		for _, query := range []string{removeAttempts, removeReports, removeDeliveries, removeEvents, removeRequestRows} {
-			if _, err := tx.exec(ctx, list+query, args...); err != nil {
-				return 0, err
-			}
+	return removeOf(ctx, tx, rows, removeAttempts, removeReports, removeDeliveries, removeEvents, removeRequestRows)
+}
+
+// removeOf runs queries about the rows, as s, and says how many these were.
+func removeOf(ctx context.Context, tx session, rows []retained, queries ...string) (int64, error) {
+	list := newList(retainedShape, len(rows))
+	for _, row := range rows {
+		list.add(row.AccountID, row.ID)
+	}
+	for _, query := range queries {
+		if err := tx.execList(ctx, list, query); err != nil {
+			return 0, err
 		}
 	}
 	return int64(len(rows)), nil
 }
+
+var retainedShape = shapeOf("account_id text, id text")
 
 const (
 	retainQuery = `

@@ -106,6 +106,8 @@ type dialect struct {
 	// or empty.
 	parameter func(n int, kind string) string
 	spelled   sync.Map // text as written: text as the engine takes it
+	// arrays gives a list as arrays, a column each (see shape); nil: it has none.
+	arrays func(kinds []string, rows [][]any) []any
 	// chains says that a statement can go on with what it inserted.
 	chains bool
 	// heard is told of every statement before it runs; nil but in tests.
@@ -150,25 +152,4 @@ func sqliteParameter(int, string) string { return "?" }
 func postgresParameter(n int, kind string) string {
 	cast := map[string]string{"int": "::bigint", "bool": "::boolean", "text": "::text", "bytes": "::bytea"}
 	return "$" + strconv.Itoa(n) + cast[kind]
-}
-
-// mostInList is the longest list in one statement.
-const mostInList = 64
-
-// portions cuts a list into runs of 64, 32 and so on down to 1: of a statement
-// with a list there are seven texts, and not one for each length.
-func portions[T any](list []T) [][]T {
-	var cut [][]T
-	for size := mostInList; size > 0; size /= 2 {
-		for len(list) >= size {
-			cut = append(cut, list[:size])
-			list = list[size:]
-		}
-	}
-	return cut
-}
-
-// placeholders gives rows times "(?, ?, …)", as VALUES wants it.
-func placeholders(rows int, row string) string {
-	return strings.TrimSuffix(strings.Repeat(row+", ", rows), ", ")
 }

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"slices"
 
 	"github.com/passmend/passmend/core"
 	"github.com/passmend/passmend/tenants"
@@ -75,30 +74,28 @@ type settledRow struct {
 }
 
 func settleRound(ctx context.Context, tx session, entries []*entry[outcome]) error {
-	settled := make(map[userKey]settledRow, len(entries))
-	for _, portion := range portions(entries) {
-		rows, err := settlePortion(ctx, tx, portion)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			settled[userKey{row.AccountID, row.ID}] = row
-		}
+	rows, err := settleRows(ctx, tx, entries)
+	if err != nil {
+		return err
+	}
+	settled := make(map[userKey]settledRow, len(rows))
+	for _, row := range rows {
+		settled[userKey{row.AccountID, row.ID}] = row
 	}
 	return recordOutcomes(ctx, tx, entries, settled)
 }
 
-// settlePortion gives the deliveries that were still under their lease.
-func settlePortion(ctx context.Context, tx session, entries []*entry[outcome]) (rows []settledRow, err error) {
-	args := make([]any, 0, 10*len(entries))
+var outcomeShape = shapeOf("account_id text, id text, lease text, state text, reason text, delay int, provider text, message_id text, given_back int, parked text")
+
+// settleRows gives the deliveries that were still under their lease.
+func settleRows(ctx context.Context, tx session, entries []*entry[outcome]) ([]settledRow, error) {
+	outcomes := newList(outcomeShape, len(entries))
 	for _, e := range entries {
 		o := e.value
-		args = append(args, string(o.account), string(o.lease.Delivery), string(o.lease.ID), string(o.settlement.State),
+		outcomes.add(string(o.account), string(o.lease.Delivery), string(o.lease.ID), string(o.settlement.State),
 			string(o.settlement.Reason), o.settlement.Delay.Microseconds(), o.settlement.Provider, o.settlement.MessageID, o.givenBack(), string(o.settlement.Parked))
 	}
-	err = tx.rows(ctx, &rows, `
-		WITH s (account_id, id, lease, state, reason, delay, provider, message_id, given_back, parked) AS (
-			VALUES `+placeholders(len(entries), `(?text, ?text, ?text, ?text, ?text, ?int, ?text, ?text, ?int, ?text)`)+`)
+	return rowsOfList[settledRow](ctx, tx, outcomes, `
 		UPDATE deliveries SET
 			state = s.state,
 			reason = s.reason,
@@ -113,15 +110,14 @@ func settlePortion(ctx context.Context, tx session, entries []*entry[outcome]) (
 			lease_until = NULL
 		FROM s
 		WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.lease = s.lease AND ?few
-		RETURNING deliveries.account_id, deliveries.id, deliveries.request_id, deliveries.kind, deliveries.attempt`,
-		args...)
-	return rows, err
+		RETURNING deliveries.account_id, deliveries.id, deliveries.request_id, deliveries.kind, deliveries.attempt`)
 }
 
 // recordOutcomes writes the attempts and events of what was settled, and moves the
 // requests along.
 func recordOutcomes(ctx context.Context, tx session, entries []*entry[outcome], settled map[userKey]settledRow) error {
-	var attempts, events [][]any
+	attempts := newList(attemptShape, len(entries))
+	var events [][]any
 	var ends []ending
 	news := make(endpointNews)
 	for _, e := range entries {
@@ -132,10 +128,7 @@ func recordOutcomes(ctx context.Context, tx session, entries []*entry[outcome], 
 			continue
 		}
 		if a := o.settlement.Attempt; a != nil {
-			attempts = append(attempts, []any{
-				row.AccountID, o.attempt, row.ID, row.Attempt,
-				a.Provider, a.Outcome, a.Detail, a.Code, a.Answer, a.Duration.Microseconds(),
-			})
+			attempts.add(row.AccountID, o.attempt, row.ID, row.Attempt, a.Provider, a.Outcome, a.Detail, a.Code, a.Answer, a.Duration.Microseconds())
 		}
 		if event := o.settlement.Event; event != nil && event.ID != "" {
 			events = append(events, eventArgs(o.account, *event))
@@ -145,7 +138,7 @@ func recordOutcomes(ctx context.Context, tx session, entries []*entry[outcome], 
 			ends = append(ends, ending{row.AccountID, row.RequestID, state, reason})
 		}
 	}
-	if err := insertAttempts(ctx, tx, attempts); err != nil {
+	if err := tx.execList(ctx, attempts, insertAttempts); err != nil {
 		return err
 	}
 	told, err := news.record(ctx, tx)
@@ -182,17 +175,11 @@ func requestEnd(kind core.Kind, settlement core.Settlement) (core.RequestState, 
 	return "", ""
 }
 
-func insertAttempts(ctx context.Context, tx session, attempts [][]any) error {
-	for _, portion := range portions(attempts) {
-		_, err := tx.exec(ctx, `
-			INSERT INTO attempts (account_id, id, delivery_id, number, provider, outcome, detail, code, answer, duration, ended_at)
-			VALUES `+placeholders(len(portion), `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?now)`), slices.Concat(portion...)...)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
+const attemptColumns = "account_id, id, delivery_id, number, provider, outcome, detail, code, answer, duration"
+
+var attemptShape = shapeOf("account_id text, id text, delivery_id text, number int, provider text, outcome text, detail text, code text, answer text, duration int")
+
+const insertAttempts = `INSERT INTO attempts (` + attemptColumns + `, ended_at) SELECT ` + attemptColumns + `, ?now FROM s`
 
 // ending is where a request ends.
 type ending struct {
@@ -204,19 +191,14 @@ type ending struct {
 // endRequests moves requests out of pending and erases their addresses. What is no
 // longer pending stays: a link may be redeemed before its mail is settled.
 func endRequests(ctx context.Context, tx session, ends []ending) error {
-	for _, portion := range portions(ends) {
-		args := make([]any, 0, 4*len(portion))
-		for _, end := range portion {
-			args = append(args, end.account, end.request, string(end.state), string(end.reason))
-		}
-		_, err := tx.exec(ctx, `
-			WITH s (account_id, id, state, reason) AS (VALUES `+placeholders(len(portion), `(?text, ?text, ?text, ?text)`)+`)
-			UPDATE requests SET state = s.state, reason = s.reason, address_sealed = NULL
-			FROM s
-			WHERE requests.account_id = s.account_id AND requests.id = s.id AND requests.state = 'pending' AND ?few`, args...)
-		if err != nil {
-			return err
-		}
+	list := newList(endingShape, len(ends))
+	for _, end := range ends {
+		list.add(end.account, end.request, string(end.state), string(end.reason))
 	}
-	return nil
+	return tx.execList(ctx, list, `
+		UPDATE requests SET state = s.state, reason = s.reason, address_sealed = NULL
+		FROM s
+		WHERE requests.account_id = s.account_id AND requests.id = s.id AND requests.state = 'pending' AND ?few`)
 }
+
+var endingShape = shapeOf("account_id text, id text, state text, reason text")

@@ -13,12 +13,10 @@ func (s *Store) ImportUsers(ctx context.Context, account tenants.AccountID, user
 	var outcomes []core.ImportOutcome
 	err := s.change(ctx, "import_users", false, func(ctx context.Context, tx session) error {
 		created := make(map[string]bool, len(users))
-		for _, portion := range portions(users) {
-			if err := insertUsers(ctx, tx, account, portion, created); s.fault(err) == faultForeign {
-				return tenants.ErrUnknown
-			} else if err != nil {
-				return err
-			}
+		if err := insertUsers(ctx, tx, account, users, created); s.fault(err) == faultForeign {
+			return tenants.ErrUnknown
+		} else if err != nil {
+			return err
 		}
 		if len(created) > 0 {
 			tx.note(account, core.Audit{Name: core.AuditUsersImported, Object: core.AuditObject{Type: "accounts", ID: string(account)}})
@@ -30,18 +28,21 @@ func (s *Store) ImportUsers(ctx context.Context, account tenants.AccountID, user
 	return outcomes, err
 }
 
+var importedShape = shapeOf("account_id text, id text, address text, first_name text, last_name text, role text, banned bool, password_hash bytes, metadata text, hash_cost text")
+
 // insertUsers stores those that are in nobody's way and adds their ids to created.
 func insertUsers(ctx context.Context, tx session, account tenants.AccountID, users []core.ImportedUser, created map[string]bool) error {
-	args := make([]any, 0, 11*len(users))
+	list := newList(importedShape, len(users))
 	for _, u := range users {
-		args = append(args, string(account), string(u.ID), u.Address.Reveal(), u.FirstName, u.LastName, string(u.Role),
-			u.Banned, blob(u.PasswordHash), 1, object(u.Metadata), string(u.Hash.Cost))
+		list.add(string(account), string(u.ID), u.Address.Reveal(), u.FirstName, u.LastName, string(u.Role),
+			u.Banned, blob(u.PasswordHash), object(u.Metadata), string(u.Hash.Cost))
 	}
-	var ids []string
-	err := tx.rows(ctx, &ids, `
+	// WHERE TRUE: or SQLite takes ON for the beginning of a join.
+	ids, err := rowsOfList[string](ctx, tx, list, `
 		INSERT INTO users (`+userColumns+`, hash_cost)
-		VALUES `+placeholders(len(users), `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?now, ?now, ?)`)+`
-		ON CONFLICT DO NOTHING RETURNING id`, args...)
+		SELECT account_id, id, address, first_name, last_name, role, banned, password_hash, 1, metadata, ?now, ?now, hash_cost
+		FROM s WHERE TRUE
+		ON CONFLICT DO NOTHING RETURNING id`)
 	for _, id := range ids {
 		created[id] = true
 	}
@@ -57,33 +58,25 @@ func (s *Store) ImportOutcomes(ctx context.Context, account tenants.AccountID, u
 // importOutcomes says what became of users: those that were created, and of the rest
 // whether the address or the id was taken. With nothing created it says what would.
 func importOutcomes(ctx context.Context, q session, account tenants.AccountID, users []core.ImportedUser, created map[string]bool) ([]core.ImportOutcome, error) {
-	var rest []core.ImportedUser
+	rest := newList(takenShape, len(users)-len(created))
 	for _, u := range users {
 		if !created[string(u.ID)] {
-			rest = append(rest, u)
+			rest.add(u.Address.Reveal(), string(u.ID))
 		}
 	}
-	addresses, ids := make(map[string]bool), make(map[string]bool)
-	for _, portion := range portions(rest) {
-		args := make([]any, 0, 2*len(portion)+2)
-		for _, u := range portion {
-			args = append(args, u.Address.Reveal(), string(u.ID))
-		}
-		var rows []takenUser
-		// Two look-ups by index for each: OR, and IN with a list as long as this, have
-		// SQLite walk through the account's users.
-		err := q.rows(ctx, &rows, `
-			WITH s (address, id) AS (VALUES `+placeholders(len(portion), `(?text, ?text)`)+`)
-			SELECT u.id, u.address FROM s CROSS JOIN users u WHERE u.account_id = ? AND u.address = s.address AND ?few
-			UNION ALL
-			SELECT u.id, u.address FROM s CROSS JOIN users u WHERE u.account_id = ? AND u.id = s.id AND ?few`,
-			append(args, string(account), string(account))...)
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range rows {
-			addresses[row.Address], ids[row.ID] = true, true
-		}
+	// Two look-ups by index for each: OR, and IN with a list as long as this, have
+	// SQLite walk through the account's users.
+	rows, err := rowsOfList[takenUser](ctx, q, rest, `
+		SELECT u.id, u.address FROM s CROSS JOIN users u WHERE u.account_id = ? AND u.address = s.address AND ?few
+		UNION ALL
+		SELECT u.id, u.address FROM s CROSS JOIN users u WHERE u.account_id = ? AND u.id = s.id AND ?few`,
+		string(account), string(account))
+	if err != nil {
+		return nil, err
+	}
+	addresses, ids := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
+	for _, row := range rows {
+		addresses[row.Address], ids[row.ID] = true, true
 	}
 	outcomes := make([]core.ImportOutcome, len(users))
 	for i, u := range users {
@@ -97,6 +90,8 @@ func importOutcomes(ctx context.Context, q session, account tenants.AccountID, u
 	}
 	return outcomes, nil
 }
+
+var takenShape = shapeOf("address text, id text")
 
 type takenUser struct {
 	ID      string `bun:"id"`

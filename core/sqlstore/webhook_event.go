@@ -182,24 +182,23 @@ func (s *Store) DeleteWebhookEvent(ctx context.Context, account tenants.AccountI
 
 // UsersByID implements core.WebhookEvents.
 func (s *Store) UsersByID(ctx context.Context, account tenants.AccountID, ids []core.UserID) (map[core.UserID]core.User, error) {
-	users := make(map[core.UserID]core.User, len(ids))
-	for _, portion := range portions(ids) {
-		args := []any{string(account)}
-		for _, id := range portion {
-			args = append(args, string(id))
-		}
-		var rows []userRow
-		err := s.reading().rows(ctx, &rows, `
-			SELECT `+userColumns+` FROM users WHERE account_id = ? AND id IN (`+placeholders(len(portion), `?`)+`)`, args...)
-		if err != nil {
-			return nil, s.failed("list_users", err)
-		}
-		for _, row := range rows {
-			users[core.UserID(row.ID)] = row.user()
-		}
+	list := newList(idShape, len(ids))
+	for _, id := range ids {
+		list.add(string(id))
+	}
+	rows, err := rowsOfList[userRow](ctx, s.reading(), list, `
+		SELECT `+userColumns+` FROM users WHERE account_id = ? AND id IN (SELECT s.id FROM s WHERE ?few)`, string(account))
+	if err != nil {
+		return nil, s.failed("list_users", err)
+	}
+	users := make(map[core.UserID]core.User, len(rows))
+	for _, row := range rows {
+		users[core.UserID(row.ID)] = row.user()
 	}
 	return users, nil
 }
+
+var idShape = shapeOf("id text")
 
 // removeEndedEvents removes events that no request led to, with their deliveries, as
 // Retain does what belongs to a request. One that is still being told stays.
@@ -208,25 +207,12 @@ func removeEndedEvents(ctx context.Context, tx session, age time.Duration, batch
 	if err := tx.rows(ctx, &rows, endedEventsQuery, age.Microseconds(), batch); err != nil || len(rows) == 0 {
 		return 0, err
 	}
-	for _, portion := range portions(rows) {
-		args := make([]any, 0, 2*len(portion))
-		for _, row := range portion {
-			args = append(args, row.AccountID, row.ID)
-		}
-		list := `WITH s (account_id, id) AS (VALUES ` + placeholders(len(portion), `(?text, ?text)`) + `)`
-		for _, query := range []string{
-			` DELETE FROM attempts WHERE (account_id, delivery_id) IN (
-				SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.account_id = s.account_id AND d.event_id = s.id AND ?few)`,
-			` DELETE FROM deliveries WHERE (account_id, id) IN (
-				SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.account_id = s.account_id AND d.event_id = s.id AND ?few)`,
-			` DELETE FROM events WHERE (account_id, id) IN (SELECT account_id, id FROM s WHERE ?few)`,
-		} {
-			if _, err := tx.exec(ctx, list+query, args...); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return int64(len(rows)), nil
+	return removeOf(ctx, tx, rows, `
+		DELETE FROM attempts WHERE (account_id, delivery_id) IN (
+			SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.account_id = s.account_id AND d.event_id = s.id AND ?few)`, `
+		DELETE FROM deliveries WHERE (account_id, id) IN (
+			SELECT d.account_id, d.id FROM s JOIN deliveries d ON d.account_id = s.account_id AND d.event_id = s.id AND ?few)`, `
+		DELETE FROM events WHERE (account_id, id) IN (SELECT account_id, id FROM s WHERE ?few)`)
 }
 
 const endedEventsQuery = `

@@ -44,32 +44,30 @@ func (n endpointNews) add(account tenants.AccountID, news *core.EndpointNews) {
 	}
 }
 
+var healthShape = shapeOf("account_id text, id text, healthy bool, failures int, warned int")
+
 // record brings the endpoints' rows up to date, always in the same order, and gives
 // the events of those that were disabled by it.
 func (n endpointNews) record(ctx context.Context, tx session) (events [][]any, err error) {
 	keys := slices.SortedFunc(maps.Keys(n), func(a, b userKey) int {
 		return cmp.Or(cmp.Compare(a.account, b.account), cmp.Compare(a.id, b.id))
 	})
-	for _, portion := range portions(keys) {
-		args := make([]any, 0, 5*len(portion))
-		for _, key := range portion {
-			health := n[key]
-			args = append(args, key.account, key.id, health.healthy, health.failures, health.warned)
-		}
-		// What did well before is not written again: most attempts do.
-		_, err := tx.exec(ctx, `
-			WITH s (account_id, id, healthy, failures, warned) AS (
-				VALUES `+placeholders(len(portion), `(?text, ?text, ?bool, ?int, ?int)`)+`)
-			UPDATE webhook_endpoints SET
-				failures = CASE WHEN s.healthy THEN 0 ELSE webhook_endpoints.failures + s.failures END,
-				failing_since = CASE WHEN s.healthy THEN NULL ELSE coalesce(webhook_endpoints.failing_since, ?now) END,
-				warned = CASE WHEN s.healthy THEN 0 WHEN s.warned > webhook_endpoints.warned THEN s.warned ELSE webhook_endpoints.warned END
-			FROM s
-			WHERE webhook_endpoints.account_id = s.account_id AND webhook_endpoints.id = s.id
-				AND NOT (s.healthy AND webhook_endpoints.failures = 0) AND ?few`, args...)
-		if err != nil {
-			return nil, err
-		}
+	list := newList(healthShape, len(keys))
+	for _, key := range keys {
+		health := n[key]
+		list.add(key.account, key.id, health.healthy, health.failures, health.warned)
+	}
+	// What did well before is not written again: most attempts do.
+	err = tx.execList(ctx, list, `
+		UPDATE webhook_endpoints SET
+			failures = CASE WHEN s.healthy THEN 0 ELSE webhook_endpoints.failures + s.failures END,
+			failing_since = CASE WHEN s.healthy THEN NULL ELSE coalesce(webhook_endpoints.failing_since, ?now) END,
+			warned = CASE WHEN s.healthy THEN 0 WHEN s.warned > webhook_endpoints.warned THEN s.warned ELSE webhook_endpoints.warned END
+		FROM s
+		WHERE webhook_endpoints.account_id = s.account_id AND webhook_endpoints.id = s.id
+			AND NOT (s.healthy AND webhook_endpoints.failures = 0) AND ?few`)
+	if err != nil {
+		return nil, err
 	}
 	for _, key := range keys {
 		health := n[key]

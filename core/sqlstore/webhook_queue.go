@@ -26,30 +26,19 @@ func webhookArgs() []any {
 	return []any{string(core.EventPasswordReset), core.WebhookLife.Microseconds()}
 }
 
-// tellEndpoints queues the events that a statement inserts. Where a statement can
-// both insert and go on with what it inserted, that is one round trip.
-func tellEndpoints(ctx context.Context, tx session, insert string, events [][]any, args []any) error {
-	if tx.dialect.chains {
-		args = append(args, webhookArgs()...)
-		return tx.queue(ctx, `WITH told AS (`+insert+` RETURNING account_id, id, name, user_id, request_id)`+queueWebhooks, args)
-	}
-	if _, err := tx.exec(ctx, insert, args...); err != nil {
+// tellEndpoints inserts events and queues them. Where a statement can both insert and
+// go on with what it inserted, that is one round trip.
+func tellEndpoints(ctx context.Context, tx session, events list) error {
+	return tx.each(events, func(with string, args []any) error {
+		told := `, told AS (` + insertEventRows + ` RETURNING account_id, id, name, user_id, request_id)`
+		if !tx.dialect.chains {
+			if _, err := tx.exec(ctx, with+insertEventRows, args...); err != nil {
+				return err
+			}
+			told = `, told AS (SELECT account_id, id, name, user_id, request_id FROM s)`
+		}
+		queued, err := wrote(tx.exec(ctx, with+told+queueWebhooks, append(args, webhookArgs()...)...))
+		*tx.work = *tx.work || queued
 		return err
-	}
-	names := make([]any, 0, 2*len(events)+2)
-	for _, event := range events {
-		names = append(names, event[0], event[1])
-	}
-	return tx.queue(ctx, `
-		WITH s (account_id, id) AS (VALUES `+placeholders(len(events), `(?text, ?text)`)+`),
-		told AS (SELECT e.account_id, e.id, e.name, e.user_id, e.request_id
-			FROM s JOIN events e ON e.account_id = s.account_id AND e.id = s.id)`+queueWebhooks,
-		append(names, webhookArgs()...))
-}
-
-// queue runs a statement that inserts deliveries, and notes whether there were any.
-func (q session) queue(ctx context.Context, text string, args []any) error {
-	queued, err := wrote(q.exec(ctx, text, args...))
-	*q.work = *q.work || queued
-	return err
+	})
 }

@@ -137,7 +137,7 @@ func startMail(b *testing.B, d *database, ring *keys.Keys, plugin core.Plugins) 
 	ok(b, err)
 	w, err := worker.New(worker.Config{
 		Queue: d.Store, Ledger: d.Store, Logger: slog.New(slog.DiscardHandler),
-		Resolver: &core.Resolver{Accounts: accounts, Ledger: d.Store, Users: d.Store, Sealer: ring, Keys: ring, NewID: coretest.NewID, Limiter: ring},
+		Resolver: &core.Resolver{Accounts: accounts, Users: d.Store, Sealer: ring, Keys: ring, NewID: coretest.NewID, Limiter: ring},
 		Dispatcher: core.NewDispatcher(core.DispatchConfig{
 			Accounts: accounts, Logos: d.Store, Ledger: d.Store, Users: d.Store, Providers: d.Store, Sealer: ring, Keys: ring,
 			Renderer: renderer, Plugins: plugin, BaseURL: &url.URL{Scheme: "https", Host: "reset.example"},
