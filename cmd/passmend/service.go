@@ -331,7 +331,7 @@ func (s *service) buildWorker(context.Context) error {
 		Queue:  s.telemetry.Queue(s.store),
 		Ledger: s.telemetry.Ledger(s.store),
 		Resolver: s.telemetry.Resolver(&core.Resolver{
-			Accounts: s.accounts, Ledger: s.store, Users: s.store,
+			Accounts: s.accounts, Users: s.store,
 			Sealer: s.keys, Keys: s.keys, NewID: newID,
 			Coalesce: s.config.coalesce, Limiter: s.keys,
 			Recipient: s.config.recipient, RecipientAll: s.config.recipientAll, Admins: s.store,

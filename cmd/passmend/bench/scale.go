@@ -124,7 +124,7 @@ func (b *bench) measureSize(ctx context.Context, s *site, accounts, users int, r
 		return err
 	}
 	setting, _ := b.acceptOnly()
-	return b.repeats(rate.Name, func() error {
+	err = b.repeats(rate.Name, func() error {
 		return s.served(ctx, func(p *process) error {
 			result, err := s.load(p, connections).run(ctx)
 			if err != nil {
@@ -137,4 +137,13 @@ func (b *bench) measureSize(ctx context.Context, s *site, accounts, users int, r
 			return nil
 		}, setting)
 	})
+	if err != nil || b.Profiles == "" {
+		return err
+	}
+	return s.served(ctx, func(p *process) error {
+		return b.profiled(ctx, p, fmt.Sprintf("accepts-%d-accounts", accounts), func(ctx context.Context) error {
+			_, err := s.load(p, connections).run(ctx)
+			return err
+		})
+	}, setting)
 }

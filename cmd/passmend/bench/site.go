@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,24 +107,33 @@ func (s *site) seed(ctx context.Context, store *sqlstore.Store, accounts, users 
 	if err != nil {
 		return nil, fmt.Errorf("make accounts: %w", err)
 	}
-	err = each(ctx, accounts*users, func(ctx context.Context, i int) error {
-		a := made[i%accounts]
-		address, err := core.ParseUserAddress(a.address(i / accounts))
-		if err != nil {
-			return err
+	err = each(ctx, accounts, func(ctx context.Context, i int) error {
+		for batch := range slices.Chunk(s.users(made[i]), core.ImportBatch) {
+			if _, err := store.ImportUsers(ctx, made[i].id, batch); err != nil {
+				return err
+			}
 		}
-		_, err = store.CreateUser(ctx, a.id, core.User{
-			ID: core.UserID(s.b.NewID()), Account: a.id, Address: address, FirstName: "Ada", LastName: "Lovelace", Role: core.RoleUser,
-			// Nobody signs in: what matters is that there is one, and its size.
-			PasswordHash: make([]byte, 160),
-		})
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make users: %w", err)
 	}
 	s.accounts = append(s.accounts, made...)
 	return made, nil
+}
+
+// users gives an account's.
+func (s *site) users(of account) []core.ImportedUser {
+	users := make([]core.ImportedUser, of.users)
+	for i := range users {
+		users[i].User = core.User{
+			ID: core.UserID(s.b.NewID()), Account: of.id, Address: core.Address{Secret: tenants.NewSecret(of.address(i))},
+			FirstName: "Ada", LastName: "Lovelace", Role: core.RoleUser,
+			// Nobody signs in: what matters is that there is one, and its size.
+			PasswordHash: make([]byte, 160),
+		}
+	}
+	return users
 }
 
 // provide leads an account's mail, or with no account the platform's, to a sink.
