@@ -2,7 +2,10 @@ package coretest
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/passmend/passmend/core"
@@ -69,6 +72,34 @@ func exerciseUsers(t *testing.T, open Open) {
 		same(t, len(listed), 0)
 		_, err = f.Store.User(t.Context(), f.account, core.UserID(NewID()))
 		f.is(err, core.ErrNotFound)
+	})
+	t.Run("of a crowd that asks at once everybody finds who was asked for", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		other := f.newAccount()
+		var asking sync.WaitGroup
+		for i := range 40 {
+			shared := "u" + strconv.Itoa(i) + "@example.com"
+			for _, account := range []tenants.AccountID{f.account, other} {
+				made, err := f.Store.CreateUser(t.Context(), account, core.User{ID: core.UserID(NewID()), Address: address(t, shared), Role: core.RoleUser})
+				f.ok(err)
+				asking.Go(func() {
+					if found, err := f.Store.UserByAddress(t.Context(), account, made.Address); err != nil || found.ID != made.ID || found.Account != account {
+						t.Errorf("asked for %s, found %s: %v", made.ID, found.ID, err)
+					}
+					if found, err := f.Store.UserByAddress(t.Context(), account, address(t, "no"+shared)); !errors.Is(err, core.ErrNotFound) {
+						t.Errorf("asked for nobody, found %q: %v", found.ID, err)
+					}
+					if found, err := f.Store.AccountByID(t.Context(), account); err != nil || found.ID != account {
+						t.Errorf("asked for account %s, found %s: %v", account, found.ID, err)
+					}
+					if found, err := f.Store.AccountByID(t.Context(), tenants.AccountID(NewID())); !errors.Is(err, tenants.ErrUnknown) {
+						t.Errorf("asked for no account, found %q: %v", found.ID, err)
+					}
+				})
+			}
+		}
+		asking.Wait()
 	})
 	t.Run("a user of no account is refused", func(t *testing.T) {
 		t.Parallel()

@@ -100,22 +100,52 @@ func accountArgs(a tenants.Account) ([]any, error) {
 
 // AccountByID implements tenants.Directory.
 func (s *Store) AccountByID(ctx context.Context, id tenants.AccountID) (tenants.Account, error) {
-	return s.accountWhere(ctx, `id = ?`, string(id))
+	return s.oneOf(ctx, s.found.accountByID, string(id))
 }
 
 // AccountBySlug implements tenants.Directory.
 func (s *Store) AccountBySlug(ctx context.Context, slug string) (tenants.Account, error) {
-	return s.accountWhere(ctx, `slug = ?`, slug)
+	return s.oneOf(ctx, s.found.accountBySlug, slug)
+}
+
+func (s *Store) oneOf(ctx context.Context, accounts *lookups[string, tenants.Account], key string) (tenants.Account, error) {
+	account, found, err := accounts.one(ctx, key)
+	if err == nil && !found {
+		err = tenants.ErrUnknown
+	}
+	return account, s.failed("find_account", err)
+}
+
+func (s *Store) accountsByID(ctx context.Context, ids []string) (map[string]tenants.Account, error) {
+	return s.accountsBy(ctx, `id`, ids, func(a tenants.Account) string { return string(a.ID) })
+}
+
+func (s *Store) accountsBySlug(ctx context.Context, slugs []string) (map[string]tenants.Account, error) {
+	return s.accountsBy(ctx, `slug`, slugs, func(a tenants.Account) string { return a.Slug })
+}
+
+func (s *Store) accountsBy(ctx context.Context, column string, keys []string, key func(tenants.Account) string) (map[string]tenants.Account, error) {
+	list := newList(idShape, len(keys))
+	for _, key := range keys {
+		list.add(key)
+	}
+	rows, err := rowsOfList[accountRow](ctx, s.reading(), list, `
+		SELECT `+accountColumns+` FROM accounts
+		WHERE deleted_at IS NULL AND id <> ? AND `+column+` IN (SELECT s.id FROM s WHERE ?few)`, string(tenants.RecoverID))
+	accounts := make(map[string]tenants.Account, len(rows))
+	for _, row := range rows {
+		account, broken := row.account()
+		accounts[key(account)], err = account, errors.Join(err, broken)
+	}
+	return accounts, err
 }
 
 // AccountByHost implements tenants.Directory.
 func (s *Store) AccountByHost(ctx context.Context, host string) (tenants.Account, error) {
-	return s.accountWhere(ctx, `id = (SELECT account_id FROM domains WHERE host = ? AND verified = TRUE)`, host)
-}
-
-func (s *Store) accountWhere(ctx context.Context, condition string, args ...any) (tenants.Account, error) {
-	account, err := s.oneAccount(ctx, s.reading(), `SELECT `+accountColumns+` FROM accounts WHERE deleted_at IS NULL AND id <> ? AND `+condition,
-		append([]any{string(tenants.RecoverID)}, args...)...)
+	account, err := s.oneAccount(ctx, s.reading(), `
+		SELECT `+accountColumns+` FROM accounts
+		WHERE deleted_at IS NULL AND id <> ? AND id = (SELECT account_id FROM domains WHERE host = ? AND verified = TRUE)`,
+		string(tenants.RecoverID), host)
 	return account, s.failed("find_account", err)
 }
 

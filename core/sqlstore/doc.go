@@ -41,9 +41,14 @@
 //
 // The text of a statement is fixed and its values travel beside it (session): texts
 // are prepared once a connection, and nobody who looks over the database's shoulder
-// sees an address. What may be long is cut into runs of a few lengths (portions);
-// accepts on PostgreSQL are arrays, of one text whatever their number.
+// sees an address. What may be long is a list: arrays on PostgreSQL, one text whatever
+// their length; on SQLite, which has none, values in runs of a few lengths (portions).
 // A mail may be leased with the plan that leads to it, to whoever resolved.
+//
+// # Looking up
+//
+// The rows that nearly every request asks for, its account and its user, are looked up
+// many at a time as well (lookups): while one statement runs the next one's keys gather.
 //
 // Replicas that claim, reap, extend or retain at once pass over rows that another
 // has in hand (SKIP LOCKED); whoever settles or redeems waits for its row and finds

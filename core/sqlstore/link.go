@@ -44,7 +44,7 @@ type linkedRow struct {
 }
 
 // linkArgs are the values of linkShape, and set where the request stands.
-func (r *resolution) linkArgs(live map[userKey][]liveRow) []any {
+func (r *resolution) linkArgs(live map[rowKey][]liveRow) []any {
 	plan := r.plan
 	r.standing = core.Standing{State: core.StateSent}
 	if plan.Mail != nil {
@@ -53,7 +53,7 @@ func (r *resolution) linkArgs(live map[userKey][]liveRow) []any {
 	args := []any{string(r.account), string(plan.Request), null(plan.User)}
 	if plan.User == "" {
 		args = append(args, nil, nil, nil, nil, nil, int64(0)) // there is no link in a list of accounts
-	} else if again := linkAgain(live[userKey{string(r.account), string(plan.User)}], plan); again != nil {
+	} else if again := linkAgain(live[rowKey{string(r.account), string(plan.User)}], plan); again != nil {
 		r.standing.Repeated = true
 		args = append(args, again.ID, nil, nil, nil, nil, again.ExpiresAt)
 	} else {
@@ -66,12 +66,12 @@ func (r *resolution) linkArgs(live map[userKey][]liveRow) []any {
 // linked notes what the requests became. One that was not pending any more, under
 // a lease that held, is a fault of ours.
 func linked(entries []*entry[resolution], rows []linkedRow) error {
-	found := make(map[userKey]linkedRow, len(rows))
+	found := make(map[rowKey]linkedRow, len(rows))
 	for _, row := range rows {
-		found[userKey{row.AccountID, row.ID}] = row
+		found[rowKey{row.AccountID, row.ID}] = row
 	}
 	for _, e := range entries {
-		row, ok := found[userKey{string(e.value.account), string(e.value.plan.Request)}]
+		row, ok := found[rowKey{string(e.value.account), string(e.value.plan.Request)}]
 		if !ok {
 			return fmt.Errorf("request %s is not pending", e.value.plan.Request)
 		}
@@ -91,7 +91,7 @@ type liveRow struct {
 
 // liveLinks gives each user's live links, the newest first. There are few: a plan
 // has a most.
-func (r *resolving) liveLinks(ctx context.Context, tx session) (map[userKey][]liveRow, error) {
+func (r *resolving) liveLinks(ctx context.Context, tx session) (map[rowKey][]liveRow, error) {
 	users := newList(credentialShape, len(r.entries))
 	for _, e := range r.entries {
 		users.add(string(e.value.account), string(e.value.plan.User), e.value.plan.Link.CredentialVersion)
@@ -105,9 +105,9 @@ func (r *resolving) liveLinks(ctx context.Context, tx session) (map[userKey][]li
 	if err != nil {
 		return nil, err
 	}
-	live := make(map[userKey][]liveRow)
+	live := make(map[rowKey][]liveRow)
 	for _, row := range rows {
-		key := userKey{row.AccountID, row.UserID}
+		key := rowKey{row.AccountID, row.UserID}
 		live[key] = append(live[key], row)
 	}
 	return live, nil

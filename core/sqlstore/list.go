@@ -80,6 +80,11 @@ func rowsOfList[T any](ctx context.Context, q session, l list, text string, more
 	return rows, err
 }
 
+// rowKey names a row: its account, and in it an id, or what else is its own.
+type rowKey struct{ account, id string }
+
+var keyShape = shapeOf("account_id text, id text")
+
 // mostInPortion is the longest list of values in one statement.
 const mostInPortion = 64
 

@@ -137,14 +137,14 @@ func (r *resolving) endDeliveries(ctx context.Context, tx session) error {
 	if err != nil {
 		return err
 	}
-	requests := make(map[userKey]string, len(rows))
+	requests := make(map[rowKey]string, len(rows))
 	for _, row := range rows {
-		requests[userKey{row.AccountID, row.ID}] = row.RequestID
+		requests[rowKey{row.AccountID, row.ID}] = row.RequestID
 	}
 	var mixed error
 	r.keep(func(e *entry[resolution]) bool {
 		lease, plan := e.value.lease, e.value.plan
-		request, held := requests[userKey{string(e.value.account), string(lease.Delivery)}]
+		request, held := requests[rowKey{string(e.value.account), string(lease.Delivery)}]
 		e.value.standing = core.Standing{} // of an earlier try
 		if e.err = nil; e.left.Load() {
 			e.err = context.Canceled // nobody would know what was leased
@@ -180,9 +180,6 @@ func (r *resolving) suppress(context.Context, session) error {
 // recipientShape: digest is that of the address which the mail would go to.
 var recipientShape = shapeOf("account_id text, id text, digest bytes")
 
-// userKey names a user among all accounts.
-type userKey struct{ account, id string }
-
 // lockUsers keeps the users as they are until the end, always in the same order,
 // and notes whose credential has changed and to whose address no mail goes.
 func (r *resolving) lockUsers(ctx context.Context, tx session) error {
@@ -200,16 +197,16 @@ func (r *resolving) lockUsers(ctx context.Context, tx session) error {
 	if err != nil {
 		return err
 	}
-	users := make(map[userKey]lockedRow, len(rows))
+	users := make(map[rowKey]lockedRow, len(rows))
 	for _, row := range rows {
-		users[userKey{row.AccountID, row.ID}] = row
+		users[rowKey{row.AccountID, row.ID}] = row
 	}
 	r.keep(func(e *entry[resolution]) bool {
 		plan := e.value.plan
 		if plan.User == "" {
 			return true
 		}
-		user, there := users[userKey{string(e.value.account), string(plan.User)}]
+		user, there := users[rowKey{string(e.value.account), string(plan.User)}]
 		e.value.suppressed = user.Suppressed && plan.Mail != nil
 		switch {
 		case !there:
@@ -239,12 +236,12 @@ func (r *resolving) askLists(ctx context.Context, tx session) error {
 	if err != nil {
 		return err
 	}
-	suppressed := make(map[userKey]bool, len(rows))
+	suppressed := make(map[rowKey]bool, len(rows))
 	for _, row := range rows {
-		suppressed[userKey{row.AccountID, row.ID}] = true
+		suppressed[rowKey{row.AccountID, row.ID}] = true
 	}
 	for _, e := range userless {
-		e.value.suppressed = suppressed[userKey{string(e.value.account), string(e.value.plan.Request)}]
+		e.value.suppressed = suppressed[rowKey{string(e.value.account), string(e.value.plan.Request)}]
 	}
 	return nil
 }

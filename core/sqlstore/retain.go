@@ -71,7 +71,7 @@ func removeRequests(ctx context.Context, tx session, age time.Duration, batch in
 
 // removeOf runs queries about the rows, as s, and says how many these were.
 func removeOf(ctx context.Context, tx session, rows []retained, queries ...string) (int64, error) {
-	list := newList(retainedShape, len(rows))
+	list := newList(keyShape, len(rows))
 	for _, row := range rows {
 		list.add(row.AccountID, row.ID)
 	}
@@ -82,8 +82,6 @@ func removeOf(ctx context.Context, tx session, rows []retained, queries ...strin
 	}
 	return int64(len(rows)), nil
 }
-
-var retainedShape = shapeOf("account_id text, id text")
 
 const (
 	retainQuery = `

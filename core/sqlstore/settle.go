@@ -78,9 +78,9 @@ func settleRound(ctx context.Context, tx session, entries []*entry[outcome]) err
 	if err != nil {
 		return err
 	}
-	settled := make(map[userKey]settledRow, len(rows))
+	settled := make(map[rowKey]settledRow, len(rows))
 	for _, row := range rows {
-		settled[userKey{row.AccountID, row.ID}] = row
+		settled[rowKey{row.AccountID, row.ID}] = row
 	}
 	return recordOutcomes(ctx, tx, entries, settled)
 }
@@ -115,14 +115,14 @@ func settleRows(ctx context.Context, tx session, entries []*entry[outcome]) ([]s
 
 // recordOutcomes writes the attempts and events of what was settled, and moves the
 // requests along.
-func recordOutcomes(ctx context.Context, tx session, entries []*entry[outcome], settled map[userKey]settledRow) error {
+func recordOutcomes(ctx context.Context, tx session, entries []*entry[outcome], settled map[rowKey]settledRow) error {
 	attempts := newList(attemptShape, len(entries))
 	var events [][]any
 	var ends []ending
 	news := make(endpointNews)
 	for _, e := range entries {
 		o := e.value
-		row, held := settled[userKey{string(o.account), string(o.lease.Delivery)}]
+		row, held := settled[rowKey{string(o.account), string(o.lease.Delivery)}]
 		if e.err = nil; !held {
 			e.err = core.ErrLeaseLost
 			continue

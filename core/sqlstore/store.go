@@ -116,6 +116,7 @@ type Store struct {
 	clock     clockWatch
 	lifecycle sync.Mutex // guards the change of writer
 	writer    atomic.Pointer[writer]
+	found     finders
 	accounts  chan struct{} // of 1: this process changed an account or a provider
 }
 
@@ -131,6 +132,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{engine: engine, config: config, accounts: make(chan struct{}, 1)}
+	s.found = newFinders(s)
 	if err := s.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
 	}

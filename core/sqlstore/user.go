@@ -57,7 +57,25 @@ func (s *Store) User(ctx context.Context, account tenants.AccountID, id core.Use
 
 // UserByAddress implements core.Users.
 func (s *Store) UserByAddress(ctx context.Context, account tenants.AccountID, address core.Address) (core.User, error) {
-	return s.userWhere(ctx, `account_id = ? AND address = ?`, string(account), address.Reveal())
+	user, found, err := s.found.userByAddress.one(ctx, rowKey{string(account), address.Reveal()})
+	if err == nil && !found {
+		err = core.ErrNotFound
+	}
+	return user, s.failed("find_user", err)
+}
+
+func (s *Store) usersByAddress(ctx context.Context, keys []rowKey) (map[rowKey]core.User, error) {
+	list := newList(keyShape, len(keys))
+	for _, key := range keys {
+		list.add(key.account, key.id)
+	}
+	rows, err := rowsOfList[userRow](ctx, s.reading(), list, `
+		SELECT `+userColumns+` FROM users WHERE (account_id, address) IN (SELECT s.account_id, s.id FROM s WHERE ?few)`)
+	users := make(map[rowKey]core.User, len(rows))
+	for _, row := range rows {
+		users[rowKey{row.AccountID, row.Address}] = row.user()
+	}
+	return users, err
 }
 
 func (s *Store) userWhere(ctx context.Context, condition string, args ...any) (core.User, error) {

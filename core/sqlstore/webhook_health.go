@@ -11,7 +11,7 @@ import (
 )
 
 // endpointNews is what a round of outcomes says of endpoints.
-type endpointNews map[userKey]*endpointHealth
+type endpointNews map[rowKey]*endpointHealth
 
 // endpointHealth is what it says of one. In which order its attempts ended nobody
 // knows: one that succeeded speaks for the endpoint.
@@ -27,7 +27,7 @@ func (n endpointNews) add(account tenants.AccountID, news *core.EndpointNews) {
 	if news == nil {
 		return
 	}
-	key := userKey{string(account), string(news.ID)}
+	key := rowKey{string(account), string(news.ID)}
 	health := n[key]
 	if health == nil {
 		health = &endpointHealth{}
@@ -49,7 +49,7 @@ var healthShape = shapeOf("account_id text, id text, healthy bool, failures int,
 // record brings the endpoints' rows up to date, always in the same order, and gives
 // the events of those that were disabled by it.
 func (n endpointNews) record(ctx context.Context, tx session) (events [][]any, err error) {
-	keys := slices.SortedFunc(maps.Keys(n), func(a, b userKey) int {
+	keys := slices.SortedFunc(maps.Keys(n), func(a, b rowKey) int {
 		return cmp.Or(cmp.Compare(a.account, b.account), cmp.Compare(a.id, b.id))
 	})
 	list := newList(healthShape, len(keys))

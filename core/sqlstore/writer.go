@@ -83,6 +83,7 @@ func (w *writer) run(ctx context.Context) {
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	beside.Go(func() { w.store.background(background) })
+	beside.Go(func() { w.store.found.run(background) })
 	for _, l := range w.store.lanes {
 		lanes.Go(func() { w.loop(ctx, l) })
 	}
