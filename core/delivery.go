@@ -51,7 +51,8 @@ type Delivery struct {
 	Endpoint EndpointID
 	// Asked is what the request of a KindResolve asks for.
 	Asked *Asked
-	// Known is what the resolving found out, when the mail follows it at once.
+	// Known is what the resolving found out, when the mail follows it at once; nil for a
+	// list of accounts.
 	Known *Known
 }
 

@@ -312,25 +312,15 @@ func (p Plan) MailKind() Kind {
 	return KindMail
 }
 
-// Known gives what the plan's mail needs beyond its delivery; nil when that has to be
-// read: an earlier link, or a list of accounts.
-func (p Plan) Known(standing Standing) *Known {
-	if standing.Repeated || p.User == "" {
-		return nil
-	}
-	return &Known{User: p.Recipient, Link: p.Link, Expires: standing.Expires}
-}
-
 // Standing is where a request stands.
 type Standing struct {
 	State  RequestState
 	Reason Reason
 	// Repeated: an earlier link is sent again, see Request.LinkRequest.
 	Repeated bool
-	// Mail is the plan's mail, leased to whoever resolved; nil: none, or it waits for
-	// a claim. Expires is when its link does.
-	Mail    *Delivery
-	Expires time.Time
+	// Mail is the plan's mail, leased to whoever resolved, with what is Known; nil: none,
+	// or it waits for a claim.
+	Mail *Delivery
 }
 
 // Budget is a limit whose count is a row of the database: exact over replicas and

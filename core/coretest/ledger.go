@@ -100,7 +100,7 @@ func (f *fixture) claimOne() core.Delivery {
 // plan is what a resolver would plan for a known user.
 func plan(user core.User, request core.RequestID) core.Plan {
 	p := core.Plan{
-		Request: request, User: user.ID,
+		Request: request, User: user.ID, Recipient: user,
 		Link:     core.LinkSeed{Key: 4242424242, CredentialVersion: user.CredentialVersion},
 		LinkLife: life, MaxLive: 3,
 		Mail: &core.NewDelivery{ID: core.DeliveryID(NewID()), Margin: margin},

@@ -52,7 +52,7 @@ func exerciseRecover(t *testing.T, open Open) {
 		p.Mail.Lease = core.LeaseID(NewID())
 		standing, err := f.Store.Resolve(t.Context(), f.account, f.claimOne().LeaseOf(), p)
 		f.ok(err)
-		if standing.Mail == nil || standing.Mail.Kind != core.KindAccounts || standing.Mail.User != "" || p.Known(standing) != nil {
+		if standing.Mail == nil || standing.Mail.Kind != core.KindAccounts || standing.Mail.User != "" || standing.Mail.Known != nil {
 			t.Fatalf("%+v", standing)
 		}
 		f.ok(f.settle(*standing.Mail, core.Settlement{State: core.DeliveryFailed, Reason: core.ReasonNoProvider}))

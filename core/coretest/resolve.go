@@ -45,13 +45,13 @@ func exerciseResolve(t *testing.T, open Open) {
 			t.Fatalf("no mail was leased: %+v", standing)
 		}
 		mail := *standing.Mail
-		same(t, standing, core.Standing{State: core.StatePending, Mail: &mail, Expires: request.Expires})
+		same(t, standing, core.Standing{State: core.StatePending, Mail: &mail})
 		recent(t, "queued", mail.Queued)
 		recent(t, "now", mail.Now)
 		same(t, mail, core.Delivery{
 			ID: p.Mail.ID, Account: f.account, Request: request.ID, User: user.ID, Kind: core.KindMail, Attempt: 1,
 			NotAfter: request.Expires.Add(-margin), Queued: mail.Queued, Now: mail.Now, Lease: p.Mail.Lease,
-			TraceParent: request.TraceParent,
+			TraceParent: request.TraceParent, Known: &core.Known{User: p.Recipient, Link: p.Link, Expires: request.Expires},
 		})
 		same(t, len(f.claim(8).Deliveries), 0)
 		lost, err := f.Store.Extend(t.Context(), []core.Lease{mail.LeaseOf()})
@@ -60,6 +60,19 @@ func exerciseResolve(t *testing.T, open Open) {
 		f.ok(f.settle(mail, core.Settlement{State: core.DeliveryDone}))
 		f.stands(request.ID, core.StateSent, "")
 		f.balanced(1)
+	})
+	t.Run("a repeat's mail that goes on at once knows the earlier link", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, open)
+		user := f.newUser(f.account)
+		first, _, mail := f.mailed(user)
+		f.ok(f.settle(mail, core.Settlement{State: core.DeliveryDone}))
+		repeat := plan(user, f.accept(f.account).ID)
+		repeat.Mail.Lease, repeat.Coalesce = core.LeaseID(NewID()), time.Minute
+		standing, err := f.Store.Resolve(t.Context(), f.account, f.claimOne().LeaseOf(), repeat)
+		f.ok(err)
+		same(t, standing.Repeated, true)
+		same(t, standing.Mail.Known, &core.Known{User: user, Link: first.Link, Expires: first.Expires})
 	})
 	t.Run("a mail that was leased with its link and lost is claimed again", func(t *testing.T) {
 		t.Parallel()

@@ -72,13 +72,28 @@ func (c countable) of(n int) string {
 
 type phrase string
 
-// fill replaces {key} by its value, pairs given one after the other.
+// fill replaces {key} by its value, pairs given one after the other. What is in no
+// pair stays.
 func (p phrase) fill(pairs ...string) string {
-	braced := slices.Clone(pairs)
-	for i := 0; i < len(braced); i += 2 {
-		braced[i] = "{" + braced[i] + "}"
+	var filled strings.Builder
+	rest := string(p)
+	for {
+		before, after, _ := strings.Cut(rest, "{")
+		key, behind, braced := strings.Cut(after, "}")
+		if !braced {
+			filled.WriteString(rest)
+			return filled.String()
+		}
+		filled.WriteString(before)
+		value := "{" + key + "}"
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == key {
+				value = pairs[i+1]
+			}
+		}
+		filled.WriteString(value)
+		rest = behind
 	}
-	return strings.NewReplacer(braced...).Replace(string(p))
 }
 
 // life gives a duration in whole minutes, at least one: "1 hour and 30 minutes".

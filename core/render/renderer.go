@@ -115,6 +115,8 @@ func (r *Renderer) MailIn(tag string, facts core.MailFacts) (sdk.Mail, error) {
 		return sdk.Mail{}, fmt.Errorf("render mail: %w", err)
 	}
 	var text, html strings.Builder
+	text.Grow(textSize)
+	html.Grow(htmlSize)
 	if err := r.text.Execute(&text, letter); err != nil {
 		return sdk.Mail{}, fmt.Errorf("render text: %w", err)
 	}
@@ -124,6 +126,12 @@ func (r *Renderer) MailIn(tag string, facts core.MailFacts) (sdk.Mail, error) {
 	mail.Text, mail.HTML = text.String(), html.String()
 	return mail, nil
 }
+
+// About as long as the two bodies are, in bytes.
+const (
+	textSize = 1 << 10
+	htmlSize = 8 << 10
+)
 
 // envelope is all of the mail that is not its two bodies.
 func (r *Renderer) envelope(letter letter, facts core.MailFacts) (sdk.Mail, error) {

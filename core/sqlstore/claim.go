@@ -158,10 +158,28 @@ const visitQuery = `
 		SELECT 2 AS half, account_id FROM upto WHERE account_id <= ?text
 	) AS ring ORDER BY half, account_id LIMIT ?`
 
-// candidate is a ready row.
+// candidate is a ready row, with what is needed of its request.
 type candidate struct {
-	AccountID string `bun:"account_id"`
-	ID        string `bun:"id"`
+	AccountID     string  `bun:"account_id"`
+	ID            string  `bun:"id"`
+	TraceParent   *string `bun:"traceparent"`
+	AddressSealed []byte  `bun:"address_sealed"`
+	AddressDigest []byte  `bun:"address_digest"`
+	Deliver       *bool   `bun:"deliver"`
+}
+
+// requestAsked are a candidate's columns that are its request's, if it has one.
+const requestAsked = `r.traceparent, r.address_sealed, r.address_digest, r.deliver`
+
+// of gives a delivery what its request has.
+func (c candidate) of(delivery core.Delivery) core.Delivery {
+	if c.TraceParent != nil {
+		delivery.TraceParent = *c.TraceParent
+	}
+	if delivery.Kind == core.KindResolve && c.Deliver != nil {
+		delivery.Asked = &core.Asked{SealedAddress: c.AddressSealed, AddressDigest: c.AddressDigest, Deliver: *c.Deliver}
+	}
+	return delivery
 }
 
 // lease picks rows of the accounts, leases them, and fills the claim.
@@ -171,9 +189,9 @@ func (s *Store) lease(ctx context.Context, tx session, ask core.ClaimAsk, accoun
 	if err != nil {
 		return err
 	}
-	waiting := make(map[string][]string, len(accounts))
+	waiting := make(map[string][]candidate, len(accounts))
 	for _, row := range rows {
-		waiting[row.AccountID] = append(waiting[row.AccountID], row.ID)
+		waiting[row.AccountID] = append(waiting[row.AccountID], row)
 	}
 	chosen, cursor := share(ask, accounts, waiting, each, gate)
 	claim.Cursor = tenants.AccountID(cursor)
@@ -188,7 +206,7 @@ func (s *Store) lease(ctx context.Context, tx session, ask core.ClaimAsk, accoun
 // is less than what is free: one that wants everything gets half, two a third
 // each, and some slots are always free. The cursor is the last account that had
 // its turn.
-func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, each int, gate gate) (chosen []candidate, cursor string) {
+func share(ask core.ClaimAsk, accounts []string, waiting map[string][]candidate, each int, gate gate) (chosen []candidate, cursor string) {
 	free := ask.Free
 	for round := range each {
 		given := false
@@ -203,7 +221,7 @@ func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, ea
 			if round >= len(rows) || round >= gate.of(account) || ask.InFlight[tenants.AccountID(account)]+round >= free {
 				continue
 			}
-			chosen = append(chosen, candidate{AccountID: account, ID: rows[round]})
+			chosen = append(chosen, rows[round])
 			free--
 			given = true
 		}
@@ -226,7 +244,8 @@ func pick(ctx context.Context, tx session, accounts []string, most int) (rows []
 
 // pickQuery: SQLite knows no list as a value, but the text of one.
 const pickQuery = `
-	SELECT d.account_id, d.id FROM json_each(?) a CROSS JOIN deliveries d
+	SELECT d.account_id, d.id, ` + requestAsked + ` FROM json_each(?) a CROSS JOIN deliveries d
+	LEFT JOIN requests r ON r.account_id = d.account_id AND r.id = d.request_id
 	WHERE d.rowid IN (
 		SELECT p.rowid FROM deliveries p WHERE p.ready = TRUE AND p.account_id = a.value ORDER BY p.run_at, p.id LIMIT ?)
 	ORDER BY a.key, d.run_at, d.id`
@@ -245,12 +264,8 @@ type claimedRow struct {
 	Lease       string `bun:"lease"`
 	EventID     string `bun:"event_id"`
 	EndpointID  string `bun:"endpoint_id"`
-	TraceParent string `bun:"traceparent"`
+	TraceParent string `bun:"traceparent"` // only where it is asked for
 	Now         int64  `bun:"clock"`
-
-	AddressSealed []byte `bun:"address_sealed"`
-	AddressDigest []byte `bun:"address_digest"`
-	Deliver       bool   `bun:"deliver"`
 }
 
 var leaseShape = shapeOf("account_id text, id text, lease text")
@@ -268,14 +283,14 @@ func (s *Store) leaseRows(ctx context.Context, tx session, chosen []candidate) (
 	if err != nil {
 		return nil, err
 	}
-	leased := make(map[candidate]core.Delivery, len(rows))
+	leased := make(map[rowKey]core.Delivery, len(rows))
 	for _, row := range rows {
-		leased[candidate{AccountID: row.AccountID, ID: row.ID}] = row.claimed()
+		leased[rowKey{row.AccountID, row.ID}] = row.delivery()
 	}
 	deliveries := make([]core.Delivery, 0, len(rows))
 	for _, row := range chosen {
-		if delivery, ok := leased[row]; ok {
-			deliveries = append(deliveries, delivery)
+		if delivery, ok := leased[rowKey{row.AccountID, row.ID}]; ok {
+			deliveries = append(deliveries, row.of(delivery))
 		}
 	}
 	return deliveries, nil
@@ -289,17 +304,7 @@ const leaseQuery = `
 	WHERE deliveries.account_id = s.account_id AND deliveries.id = s.id AND deliveries.ready IS NOT FALSE AND ?few
 	RETURNING deliveries.account_id, deliveries.id, deliveries.request_id, deliveries.user_id, deliveries.kind,
 		deliveries.provider, deliveries.attempt, deliveries.lost, deliveries.not_after, deliveries.queued_at,
-		deliveries.lease, deliveries.event_id, deliveries.endpoint_id, ?now AS clock,
-		(SELECT r.traceparent ` + itsRequest + `) AS traceparent,
-		(SELECT r.address_sealed ` + wasAsked + `) AS address_sealed,
-		(SELECT r.address_digest ` + wasAsked + `) AS address_digest,
-		(SELECT r.deliver ` + wasAsked + `) AS deliver`
-
-// What a statement returns can name only the table that it changes, on SQLite.
-const (
-	itsRequest = `FROM requests r WHERE r.account_id = deliveries.account_id AND r.id = deliveries.request_id`
-	wasAsked   = itsRequest + ` AND deliveries.kind = 'resolve'`
-)
+		deliveries.lease, deliveries.event_id, deliveries.endpoint_id, ?now AS clock`
 
 func (r claimedRow) delivery() core.Delivery {
 	return core.Delivery{
@@ -319,15 +324,6 @@ func (r claimedRow) delivery() core.Delivery {
 		Endpoint:    core.EndpointID(r.EndpointID),
 		TraceParent: r.TraceParent,
 	}
-}
-
-// claimed is the delivery with what a worker begins with.
-func (r claimedRow) claimed() core.Delivery {
-	delivery := r.delivery()
-	if delivery.Kind == core.KindResolve {
-		delivery.Asked = &core.Asked{SealedAddress: r.AddressSealed, AddressDigest: r.AddressDigest, Deliver: r.Deliver}
-	}
-	return delivery
 }
 
 // nextDue gives the time until the next row is due, 0 when none waits, less when it

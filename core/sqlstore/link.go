@@ -55,9 +55,11 @@ func (r *resolution) linkArgs(live map[rowKey][]liveRow) []any {
 		args = append(args, nil, nil, nil, nil, nil, int64(0)) // there is no link in a list of accounts
 	} else if again := linkAgain(live[rowKey{string(r.account), string(plan.User)}], plan); again != nil {
 		r.standing.Repeated = true
+		r.link = again.link()
 		args = append(args, again.ID, nil, nil, nil, nil, again.ExpiresAt)
 	} else {
 		l := plan.Link
+		r.link = l
 		args = append(args, nil, l.Selector[:], l.Seed[:], int64(l.Key), l.CredentialVersion, int64(0))
 	}
 	return append(args, plan.LinkLife.Microseconds(), string(r.standing.State), plan.Mail != nil)
@@ -87,6 +89,23 @@ type liveRow struct {
 	ID        string `bun:"id"`
 	ExpiresAt int64  `bun:"expires_at"`
 	Age       int64  `bun:"age"`
+
+	Selector          []byte `bun:"selector"`
+	Seed              []byte `bun:"seed"`
+	KeyID             int64  `bun:"key_id"`
+	CredentialVersion int64  `bun:"credential_version"`
+}
+
+func (r liveRow) link() core.LinkSeed {
+	return linkSeed(r.Selector, r.Seed, r.KeyID, r.CredentialVersion)
+}
+
+// linkSeed gives a link of the columns that hold it.
+func linkSeed(selector, seed []byte, key, credentialVersion int64) core.LinkSeed {
+	link := core.LinkSeed{Key: core.KeyID(key), CredentialVersion: credentialVersion}
+	copy(link.Selector[:], selector)
+	copy(link.Seed[:], seed)
+	return link
 }
 
 // liveLinks gives each user's live links, the newest first. There are few: a plan
@@ -97,7 +116,8 @@ func (r *resolving) liveLinks(ctx context.Context, tx session) (map[rowKey][]liv
 		users.add(string(e.value.account), string(e.value.plan.User), e.value.plan.Link.CredentialVersion)
 	}
 	rows, err := rowsOfList[liveRow](ctx, tx, users, `
-		SELECT r.account_id, r.user_id, r.id, r.expires_at, ?now - r.resolved_at AS age
+		SELECT r.account_id, r.user_id, r.id, r.expires_at, ?now - r.resolved_at AS age,
+			r.selector, r.seed, r.key_id, r.credential_version
 		FROM s JOIN requests r ON r.account_id = s.account_id AND r.user_id = s.id AND ?few
 		WHERE r.seed IS NOT NULL AND r.credential_version = s.version
 			AND r.state IN ('pending', 'sent', 'suppressed') AND r.expires_at > ?now
@@ -169,10 +189,13 @@ func (r *resolution) leased(clock int64) {
 	if mail.Lease == "" {
 		return
 	}
-	r.standing.Expires = r.expires
+	var known *core.Known
+	if r.plan.User != "" {
+		known = &core.Known{User: r.plan.Recipient, Link: r.link, Expires: r.expires}
+	}
 	r.standing.Mail = &core.Delivery{
 		ID: mail.ID, Account: r.account, Request: r.plan.Request, User: r.plan.User, Kind: r.plan.MailKind(),
 		Attempt: 1, NotAfter: r.notAfter(), Queued: stamp(clock), Now: stamp(clock),
-		Lease: mail.Lease, TraceParent: r.traceParent,
+		Lease: mail.Lease, TraceParent: r.traceParent, Known: known,
 	}
 }

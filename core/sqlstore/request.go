@@ -40,7 +40,7 @@ type requestRow struct {
 }
 
 func (r requestRow) request() core.Request {
-	request := core.Request{
+	return core.Request{
 		ID:            core.RequestID(r.ID),
 		Account:       tenants.AccountID(r.AccountID),
 		State:         core.RequestState(r.State),
@@ -51,15 +51,12 @@ func (r requestRow) request() core.Request {
 		TraceParent:   r.TraceParent,
 		User:          core.UserID(r.UserID),
 		LinkRequest:   core.RequestID(r.LinkRequestID),
-		Link:          core.LinkSeed{Key: core.KeyID(r.KeyID), CredentialVersion: r.CredentialVersion},
+		Link:          linkSeed(r.Selector, r.Seed, r.KeyID, r.CredentialVersion),
 		Accepted:      stamp(r.AcceptedAt),
 		Expires:       stamp(r.ExpiresAt),
 		Spent:         stamp(r.SpentAt),
 		Disputed:      stamp(r.DisputedAt),
 	}
-	copy(request.Link.Selector[:], r.Selector)
-	copy(request.Link.Seed[:], r.Seed)
-	return request
 }
 
 // Request implements core.Ledger; ErrNotFound.

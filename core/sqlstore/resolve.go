@@ -18,7 +18,8 @@ type resolution struct {
 	plan       core.Plan
 	standing   core.Standing
 	suppressed bool // no mail goes to its address
-	// Of the request, once it has its link.
+	// Of the request, once it has its link, or an earlier one.
+	link        core.LinkSeed
 	expires     time.Time
 	traceParent string
 }
@@ -232,7 +233,7 @@ func (r *resolving) askLists(ctx context.Context, tx session) error {
 	for _, e := range userless {
 		asked.add(string(e.value.account), string(e.value.plan.Request), blob(e.value.plan.Address))
 	}
-	rows, err := rowsOfList[candidate](ctx, tx, asked, `SELECT s.account_id, s.id FROM s WHERE `+isSuppressed+` AND ?few`)
+	rows, err := rowsOfList[suppressedRow](ctx, tx, asked, `SELECT s.account_id, s.id FROM s WHERE `+isSuppressed+` AND ?few`)
 	if err != nil {
 		return err
 	}
@@ -244,6 +245,12 @@ func (r *resolving) askLists(ctx context.Context, tx session) error {
 		e.value.suppressed = suppressed[rowKey{string(e.value.account), string(e.value.plan.Request)}]
 	}
 	return nil
+}
+
+// suppressedRow is a request whose address no mail goes to.
+type suppressedRow struct {
+	AccountID string `bun:"account_id"`
+	ID        string `bun:"id"`
 }
 
 // lockedRow is a user as a plan finds it.

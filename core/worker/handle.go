@@ -139,10 +139,9 @@ func (w *Worker) resolve(ctx context.Context, delivery core.Delivery) (*core.Del
 		return nil, err
 	}
 	standing, err := w.c.Ledger.Resolve(ctx, delivery.Account, delivery.LeaseOf(), plan)
-	if err != nil || standing.Mail == nil {
+	if err != nil {
 		return nil, err
 	}
-	standing.Mail.Known = plan.Known(standing)
 	return standing.Mail, nil
 }
 

@@ -126,7 +126,7 @@ func (l ledger) Resolve(_ context.Context, _ tenants.AccountID, lease core.Lease
 	if l.b.follows {
 		id := "mail-of-" + lease.Delivery
 		return core.Standing{State: core.StatePending, Mail: &core.Delivery{
-			ID: id, Account: "a", Kind: core.KindMail, Attempt: 1, Lease: core.LeaseID("l-" + id),
+			ID: id, Account: "a", Kind: core.KindMail, Attempt: 1, Lease: core.LeaseID("l-" + id), Known: &core.Known{},
 		}}, nil
 	}
 	return core.Standing{State: core.StateSuppressed, Reason: plan.Suppress}, nil
