@@ -86,9 +86,9 @@ func (p phrase) fill(pairs ...string) string {
 		}
 		filled.WriteString(before)
 		value := "{" + key + "}"
-		for i := 0; i < len(pairs); i += 2 {
-			if pairs[i] == key {
-				value = pairs[i+1]
+		for pair := range slices.Chunk(pairs, 2) {
+			if pair[0] == key {
+				value = pair[1]
 			}
 		}
 		filled.WriteString(value)
