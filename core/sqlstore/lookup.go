@@ -89,25 +89,17 @@ func (l *lookups[K, V]) run(ctx context.Context) {
 // together answers all with one statement. When one key may have broken it for all,
 // each is answered by itself.
 func (l *lookups[K, V]) together(ctx context.Context, entries []*entry[lookup[K, V]]) {
-	err := l.bounded(ctx, entries...)
+	answer := func(entries ...*entry[lookup[K, V]]) error {
+		return l.store.patiently(ctx, func(ctx context.Context) error { return l.answer(ctx, entries...) })
+	}
+	err := answer(entries...)
 	for _, e := range entries {
 		alone := err
 		if err != nil && len(entries) > 1 && l.store.fault(err).ofRow() {
-			alone = l.bounded(ctx, e)
+			alone = answer(e)
 		}
 		e.release(alone)
 	}
-}
-
-// bounded is answer for those who wait for others' questions: not for as long as a
-// database that is gone without a word would have them.
-func (l *lookups[K, V]) bounded(ctx context.Context, entries ...*entry[lookup[K, V]]) error {
-	if patience := l.store.patience; patience > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
-	return l.answer(ctx, entries...)
 }
 
 func (l *lookups[K, V]) answer(ctx context.Context, entries ...*entry[lookup[K, V]]) error {

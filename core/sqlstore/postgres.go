@@ -46,7 +46,7 @@ const (
 	// callers who set no bound themselves: a server that is gone without a word
 	// must not hold them for ever.
 	postgresPatience = 30 * time.Second
-	// commitPatience bounds one group commit.
+	// commitPatience bounds a commit or look-up of a group.
 	commitPatience = 5 * time.Second
 	// postgresFarewell is how long pgx tries to tell the server of a connection that ran out
 	// of time that its statement is not wanted any more (pgconn, asyncClose).

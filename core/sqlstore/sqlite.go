@@ -34,7 +34,7 @@ type engine struct {
 	// acceptAll writes accepts, and nothing else, in one round trip; nil where there
 	// are no round trips.
 	acceptAll func(ctx context.Context, entries []*entry[accept]) error
-	// patience bounds one group commit; 0: the database does so itself. When it ran
+	// patience bounds a commit or look-up of a group; 0: the database does so itself. When it ran
 	// out, doubt has the connections made anew: others may be as dead as this one.
 	patience time.Duration
 	doubt    func()

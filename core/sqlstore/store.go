@@ -211,6 +211,21 @@ func (s *Store) decide(ctx context.Context, op string, wake bool, run func(ctx c
 	return nil
 }
 
+// patiently runs what others wait for: not for as long as a database that is gone
+// without a word would have them.
+func (s *Store) patiently(ctx context.Context, run func(ctx context.Context) error) error {
+	if s.patience == 0 {
+		return run(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	err := run(ctx)
+	if s.doubt != nil && errors.Is(err, context.DeadlineExceeded) {
+		s.doubt()
+	}
+	return err
+}
+
 // conflictTries is how often a transaction is tried that others were in the way of.
 const conflictTries = 4
 

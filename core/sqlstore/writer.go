@@ -176,17 +176,9 @@ func (w *writer) commit(ctx context.Context, b batch) {
 
 // try writes the batch in one transaction.
 func (w *writer) try(ctx context.Context, b batch) error {
-	if patience := w.store.patience; patience > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
 	began := time.Now()
 	wake := len(b.accepts) > 0
-	if err := w.write(ctx, b); err != nil {
-		if w.store.doubt != nil && errors.Is(err, context.DeadlineExceeded) {
-			w.store.doubt()
-		}
+	if err := w.store.patiently(ctx, func(ctx context.Context) error { return w.write(ctx, b) }); err != nil {
 		return err
 	}
 	for _, e := range b.plans {
