@@ -26,7 +26,11 @@ func (b *bench) profiled(ctx context.Context, p *process, name string, work func
 	profiling.Go(func() {
 		// The load has warmed up by then, and has not ended when the profile does.
 		if pause(ctx, min(warmUp, b.Length)) {
-			profiled = fetchProfile(ctx, p.admin, filepath.Join(b.Profiles, name+".pprof"), max(int(b.Length.Seconds()), 1))
+			seconds := max(int(b.Length.Seconds()), 1)
+			profiled = errors.Join(
+				fetchProfile(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.admin, seconds), filepath.Join(b.Profiles, name+".pprof"), seconds),
+				fetchProfile(ctx, fmt.Sprintf("http://%s/debug/pprof/heap", p.admin), filepath.Join(b.Profiles, name+"-heap.pprof"), seconds),
+			)
 		}
 	})
 	err := work(ctx)
@@ -37,9 +41,9 @@ func (b *bench) profiled(ctx context.Context, p *process, name string, work func
 	return errors.Join(err, profiled)
 }
 
-// fetchProfile asks the operations port for a CPU profile of so many seconds.
-func fetchProfile(ctx context.Context, admin, path string, seconds int) (err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", admin, seconds), nil)
+// fetchProfile asks the operations port for a profile that takes so many seconds.
+func fetchProfile(ctx context.Context, url, path string, seconds int) (err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
