@@ -64,7 +64,7 @@ Exit status: 0 measured, whether or not a goal was met; 1 failed; 2 wrong usage.
 	flags.StringVar(&f.databaseURL, "database-url", "", "an empty PostgreSQL database, postgres://... (default: SQLite files that are removed)")
 	flags.StringVar(&f.dir, "dir", "", "directory on the disk to measure (default: the system's for temporary files)")
 	flags.StringVar(&f.pluginDir, "plugin-dir", "", "directory of the passmend-* plugins (default: where this command is)")
-	flags.StringVar(&f.profiles, "profiles", "", "directory for CPU profiles of the server, accepts.pprof and mails.pprof (default: none are made)")
+	flags.StringVar(&f.profiles, "profiles", "", "directory for profiles of the server's processor and heap under each load, as mails.pprof and mails-heap.pprof (default: none are made)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runBench(cmd, f) }
 	cmd.AddCommand(benchReferenceCommand())
 	return cmd
