@@ -158,28 +158,10 @@ const visitQuery = `
 		SELECT 2 AS half, account_id FROM upto WHERE account_id <= ?text
 	) AS ring ORDER BY half, account_id LIMIT ?`
 
-// candidate is a ready row, with what is needed of its request.
+// candidate is a ready row.
 type candidate struct {
-	AccountID     string  `bun:"account_id"`
-	ID            string  `bun:"id"`
-	TraceParent   *string `bun:"traceparent"`
-	AddressSealed []byte  `bun:"address_sealed"`
-	AddressDigest []byte  `bun:"address_digest"`
-	Deliver       *bool   `bun:"deliver"`
-}
-
-// requestAsked are a candidate's columns that are its request's, if it has one.
-const requestAsked = `r.traceparent, r.address_sealed, r.address_digest, r.deliver`
-
-// of gives a delivery what its request has.
-func (c candidate) of(delivery core.Delivery) core.Delivery {
-	if c.TraceParent != nil {
-		delivery.TraceParent = *c.TraceParent
-	}
-	if delivery.Kind == core.KindResolve && c.Deliver != nil {
-		delivery.Asked = &core.Asked{SealedAddress: c.AddressSealed, AddressDigest: c.AddressDigest, Deliver: *c.Deliver}
-	}
-	return delivery
+	AccountID string `bun:"account_id"`
+	ID        string `bun:"id"`
 }
 
 // lease picks rows of the accounts, leases them, and fills the claim.
@@ -189,9 +171,9 @@ func (s *Store) lease(ctx context.Context, tx session, ask core.ClaimAsk, accoun
 	if err != nil {
 		return err
 	}
-	waiting := make(map[string][]candidate, len(accounts))
+	waiting := make(map[string][]string, len(accounts))
 	for _, row := range rows {
-		waiting[row.AccountID] = append(waiting[row.AccountID], row)
+		waiting[row.AccountID] = append(waiting[row.AccountID], row.ID)
 	}
 	chosen, cursor := share(ask, accounts, waiting, each, gate)
 	claim.Cursor = tenants.AccountID(cursor)
@@ -206,7 +188,7 @@ func (s *Store) lease(ctx context.Context, tx session, ask core.ClaimAsk, accoun
 // is less than what is free: one that wants everything gets half, two a third
 // each, and some slots are always free. The cursor is the last account that had
 // its turn.
-func share(ask core.ClaimAsk, accounts []string, waiting map[string][]candidate, each int, gate gate) (chosen []candidate, cursor string) {
+func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, each int, gate gate) (chosen []candidate, cursor string) {
 	free := ask.Free
 	for round := range each {
 		given := false
@@ -221,7 +203,7 @@ func share(ask core.ClaimAsk, accounts []string, waiting map[string][]candidate,
 			if round >= len(rows) || round >= gate.of(account) || ask.InFlight[tenants.AccountID(account)]+round >= free {
 				continue
 			}
-			chosen = append(chosen, rows[round])
+			chosen = append(chosen, candidate{AccountID: account, ID: rows[round]})
 			free--
 			given = true
 		}
@@ -244,8 +226,7 @@ func pick(ctx context.Context, tx session, accounts []string, most int) (rows []
 
 // pickQuery: SQLite knows no list as a value, but the text of one.
 const pickQuery = `
-	SELECT d.account_id, d.id, ` + requestAsked + ` FROM json_each(?) a CROSS JOIN deliveries d
-	LEFT JOIN requests r ON r.account_id = d.account_id AND r.id = d.request_id
+	SELECT d.account_id, d.id FROM json_each(?) a CROSS JOIN deliveries d
 	WHERE d.rowid IN (
 		SELECT p.rowid FROM deliveries p WHERE p.ready = TRUE AND p.account_id = a.value ORDER BY p.run_at, p.id LIMIT ?)
 	ORDER BY a.key, d.run_at, d.id`
@@ -283,17 +264,59 @@ func (s *Store) leaseRows(ctx context.Context, tx session, chosen []candidate) (
 	if err != nil {
 		return nil, err
 	}
-	leased := make(map[rowKey]core.Delivery, len(rows))
+	requests, err := askedFor(ctx, tx, rows)
+	if err != nil {
+		return nil, err
+	}
+	leased := make(map[candidate]core.Delivery, len(rows))
 	for _, row := range rows {
-		leased[rowKey{row.AccountID, row.ID}] = row.delivery()
+		leased[candidate{row.AccountID, row.ID}] = requests[rowKey{row.AccountID, row.RequestID}].of(row.delivery())
 	}
 	deliveries := make([]core.Delivery, 0, len(rows))
 	for _, row := range chosen {
-		if delivery, ok := leased[rowKey{row.AccountID, row.ID}]; ok {
-			deliveries = append(deliveries, row.of(delivery))
+		if delivery, ok := leased[row]; ok {
+			deliveries = append(deliveries, delivery)
 		}
 	}
 	return deliveries, nil
+}
+
+// askedRow is what a worker begins with that is the request's.
+type askedRow struct {
+	AccountID     string `bun:"account_id"`
+	ID            string `bun:"id"`
+	TraceParent   string `bun:"traceparent"`
+	AddressSealed []byte `bun:"address_sealed"`
+	AddressDigest []byte `bun:"address_digest"`
+	Deliver       bool   `bun:"deliver"`
+}
+
+// askedFor reads the requests that rows are of. It is a statement of its own: joined to
+// the one that picks, it would read those of three times as many rows as are leased.
+func askedFor(ctx context.Context, tx session, rows []claimedRow) (map[rowKey]askedRow, error) {
+	list := newList(keyShape, len(rows))
+	for _, row := range rows {
+		if row.RequestID != "" {
+			list.add(row.AccountID, row.RequestID)
+		}
+	}
+	asked, err := rowsOfList[askedRow](ctx, tx, list, `
+		SELECT r.account_id, r.id, r.traceparent, r.address_sealed, r.address_digest, r.deliver
+		FROM s JOIN requests r ON r.account_id = s.account_id AND r.id = s.id AND ?few`)
+	requests := make(map[rowKey]askedRow, len(asked))
+	for _, row := range asked {
+		requests[rowKey{row.AccountID, row.ID}] = row
+	}
+	return requests, err
+}
+
+// of gives a delivery what its request has.
+func (r askedRow) of(delivery core.Delivery) core.Delivery {
+	delivery.TraceParent = r.TraceParent
+	if delivery.Kind == core.KindResolve {
+		delivery.Asked = &core.Asked{SealedAddress: r.AddressSealed, AddressDigest: r.AddressDigest, Deliver: r.Deliver}
+	}
+	return delivery
 }
 
 // leaseQuery does not say ready = TRUE, or a plan that was made while nothing was

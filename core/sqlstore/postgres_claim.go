@@ -33,12 +33,11 @@ func pickUnlocked(ctx context.Context, tx session, accounts []string, most int) 
 // pickUnlockedQuery: c counts what is ready for whoever looks, p takes what nobody
 // else has in hand.
 const pickUnlockedQuery = `
-	SELECT a.account_id, coalesce(p.id, '') AS id, c.seen, ` + requestAsked + ` FROM unnest(?::text[]) AS a (account_id)
+	SELECT a.account_id, coalesce(p.id, '') AS id, c.seen FROM unnest(?::text[]) AS a (account_id)
 	CROSS JOIN LATERAL (
 		SELECT count(*) AS seen FROM (
 			SELECT 1 FROM deliveries d WHERE d.ready = TRUE AND d.account_id = a.account_id LIMIT ?) AS few) AS c
 	LEFT JOIN LATERAL (
-		SELECT d.account_id, d.id, d.run_at, d.request_id FROM deliveries d WHERE d.ready = TRUE AND d.account_id = a.account_id
+		SELECT d.id, d.run_at FROM deliveries d WHERE d.ready = TRUE AND d.account_id = a.account_id
 		ORDER BY d.run_at, d.id LIMIT ? FOR UPDATE SKIP LOCKED) AS p ON TRUE
-	LEFT JOIN requests r ON r.account_id = p.account_id AND r.id = p.request_id
 	ORDER BY a.account_id, p.run_at, p.id`
