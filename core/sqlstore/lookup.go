@@ -64,10 +64,13 @@ func (l *lookups[K, V]) one(ctx context.Context, key K) (value V, found bool, er
 		if err = l.queue.put(ctx, e, w.stopped); err == nil {
 			err = e.wait(ctx, w.stopped)
 		}
-		if !errors.Is(err, errStopped) {
-			return e.value.value, e.value.found, err
+		switch {
+		case err == nil:
+			return e.value.value, e.value.found, nil
+		case !errors.Is(err, errStopped):
+			return value, false, err // what is in e may be written just now
 		}
-		e = newEntry(lookup[K, V]{key: key}, "") // the other may still be answered
+		e = newEntry(lookup[K, V]{key: key}, "")
 	}
 	err = l.answer(ctx, e)
 	return e.value.value, e.value.found, err
