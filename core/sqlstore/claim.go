@@ -158,12 +158,6 @@ const visitQuery = `
 		SELECT 2 AS half, account_id FROM upto WHERE account_id <= ?text
 	) AS ring ORDER BY half, account_id LIMIT ?`
 
-// candidate is a ready row.
-type candidate struct {
-	AccountID string `bun:"account_id"`
-	ID        string `bun:"id"`
-}
-
 // lease picks rows of the accounts, leases them, and fills the claim.
 func (s *Store) lease(ctx context.Context, tx session, ask core.ClaimAsk, accounts []string, gate gate, claim *leasing) error {
 	each := max(1, ask.Free/len(accounts))
@@ -188,7 +182,7 @@ func (s *Store) lease(ctx context.Context, tx session, ask core.ClaimAsk, accoun
 // is less than what is free: one that wants everything gets half, two a third
 // each, and some slots are always free. The cursor is the last account that had
 // its turn.
-func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, each int, gate gate) (chosen []candidate, cursor string) {
+func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, each int, gate gate) (chosen []rowKey, cursor string) {
 	free := ask.Free
 	for round := range each {
 		given := false
@@ -203,7 +197,7 @@ func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, ea
 			if round >= len(rows) || round >= gate.of(account) || ask.InFlight[tenants.AccountID(account)]+round >= free {
 				continue
 			}
-			chosen = append(chosen, candidate{AccountID: account, ID: rows[round]})
+			chosen = append(chosen, rowKey{AccountID: account, ID: rows[round]})
 			free--
 			given = true
 		}
@@ -215,7 +209,7 @@ func share(ask core.ClaimAsk, accounts []string, waiting map[string][]string, ea
 }
 
 // pick reads the oldest ready rows of each account.
-func pick(ctx context.Context, tx session, accounts []string, most int) (rows []candidate, skipped bool, err error) {
+func pick(ctx context.Context, tx session, accounts []string, most int) (rows []rowKey, skipped bool, err error) {
 	list, err := json.Marshal(accounts)
 	if err != nil {
 		return nil, false, err
@@ -252,7 +246,7 @@ type claimedRow struct {
 var leaseShape = shapeOf("account_id text, id text, lease text")
 
 // leaseRows writes the leases and gives the deliveries in the order chosen.
-func (s *Store) leaseRows(ctx context.Context, tx session, chosen []candidate) ([]core.Delivery, error) {
+func (s *Store) leaseRows(ctx context.Context, tx session, chosen []rowKey) ([]core.Delivery, error) {
 	if len(chosen) == 0 {
 		return nil, nil
 	}
@@ -268,9 +262,9 @@ func (s *Store) leaseRows(ctx context.Context, tx session, chosen []candidate) (
 	if err != nil {
 		return nil, err
 	}
-	leased := make(map[candidate]core.Delivery, len(rows))
+	leased := make(map[rowKey]core.Delivery, len(rows))
 	for _, row := range rows {
-		leased[candidate{row.AccountID, row.ID}] = requests[rowKey{row.AccountID, row.RequestID}].of(row.delivery())
+		leased[rowKey{row.AccountID, row.ID}] = requests[rowKey{row.AccountID, row.RequestID}].of(row.delivery())
 	}
 	deliveries := make([]core.Delivery, 0, len(rows))
 	for _, row := range chosen {

@@ -81,7 +81,10 @@ func rowsOfList[T any](ctx context.Context, q session, l list, text string, more
 }
 
 // rowKey names a row: its account, and in it an id, or what else is its own.
-type rowKey struct{ account, id string }
+type rowKey struct {
+	AccountID string `bun:"account_id"`
+	ID        string `bun:"id"`
+}
 
 var keyShape = shapeOf("account_id text, id text")
 

@@ -7,9 +7,9 @@ import (
 // pickUnlocked is pick where several replicas claim at once: rows that another
 // has in hand are passed over and not waited for. skipped says that there were
 // such rows: what was found is then not all that is ready.
-func pickUnlocked(ctx context.Context, tx session, accounts []string, most int) (rows []candidate, skipped bool, err error) {
+func pickUnlocked(ctx context.Context, tx session, accounts []string, most int) (rows []rowKey, skipped bool, err error) {
 	var found []struct {
-		candidate `bun:",extend"`
+		rowKey `bun:",extend"`
 
 		Seen int `bun:"seen"`
 	}
@@ -21,7 +21,7 @@ func pickUnlocked(ctx context.Context, tx session, accounts []string, most int) 
 		seen[row.AccountID] = row.Seen
 		if row.ID != "" {
 			picked[row.AccountID]++
-			rows = append(rows, row.candidate)
+			rows = append(rows, row.rowKey)
 		}
 	}
 	for account, n := range seen {

@@ -233,24 +233,18 @@ func (r *resolving) askLists(ctx context.Context, tx session) error {
 	for _, e := range userless {
 		asked.add(string(e.value.account), string(e.value.plan.Request), blob(e.value.plan.Address))
 	}
-	rows, err := rowsOfList[suppressedRow](ctx, tx, asked, `SELECT s.account_id, s.id FROM s WHERE `+isSuppressed+` AND ?few`)
+	rows, err := rowsOfList[rowKey](ctx, tx, asked, `SELECT s.account_id, s.id FROM s WHERE `+isSuppressed+` AND ?few`)
 	if err != nil {
 		return err
 	}
 	suppressed := make(map[rowKey]bool, len(rows))
 	for _, row := range rows {
-		suppressed[rowKey{row.AccountID, row.ID}] = true
+		suppressed[row] = true
 	}
 	for _, e := range userless {
 		e.value.suppressed = suppressed[rowKey{string(e.value.account), string(e.value.plan.Request)}]
 	}
 	return nil
-}
-
-// suppressedRow is a request whose address no mail goes to.
-type suppressedRow struct {
-	AccountID string `bun:"account_id"`
-	ID        string `bun:"id"`
 }
 
 // lockedRow is a user as a plan finds it.

@@ -11,12 +11,6 @@ import (
 // that it may remove: at least as many as a request adds.
 const limitsForRequest = 4
 
-// retained is a request to be removed.
-type retained struct {
-	AccountID string `bun:"account_id"`
-	ID        string `bun:"id"`
-}
-
 // Retain implements core.System. The age of a request is counted from when it was
 // accepted, which its end follows within a day. One whose link is live, or
 // for which a delivery is still queued, stays however old it is, and so does one
@@ -62,7 +56,7 @@ func (s *Store) Retain(ctx context.Context, age time.Duration, batch int) (int, 
 
 // removeRequests removes what belongs to a request before the request.
 func removeRequests(ctx context.Context, tx session, age time.Duration, batch int) (int64, error) {
-	var rows []retained
+	var rows []rowKey
 	if err := tx.rows(ctx, &rows, retainQuery, age.Microseconds(), string(core.StatePending), batch); err != nil || len(rows) == 0 {
 		return 0, err
 	}
@@ -70,7 +64,7 @@ func removeRequests(ctx context.Context, tx session, age time.Duration, batch in
 }
 
 // removeOf runs queries about the rows, as s, and says how many these were.
-func removeOf(ctx context.Context, tx session, rows []retained, queries ...string) (int64, error) {
+func removeOf(ctx context.Context, tx session, rows []rowKey, queries ...string) (int64, error) {
 	list := newList(keyShape, len(rows))
 	for _, row := range rows {
 		list.add(row.AccountID, row.ID)

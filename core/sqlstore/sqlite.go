@@ -46,7 +46,7 @@ type engine struct {
 	fault func(error) fault
 	// pick reads the oldest ready rows of each account, and says whether it passed
 	// over some that another replica is about to lease.
-	pick func(ctx context.Context, tx session, accounts []string, most int) (rows []candidate, skipped bool, err error)
+	pick func(ctx context.Context, tx session, accounts []string, most int) (rows []rowKey, skipped bool, err error)
 	// watch is Store.Watch.
 	watch func(s *Store, ctx context.Context, changed func())
 	// announce tells other processes that work is ready; nil: there are none that work.

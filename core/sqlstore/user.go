@@ -67,7 +67,7 @@ func (s *Store) UserByAddress(ctx context.Context, account tenants.AccountID, ad
 func (s *Store) usersByAddress(ctx context.Context, keys []rowKey) (map[rowKey]core.User, error) {
 	list := newList(keyShape, len(keys))
 	for _, key := range keys {
-		list.add(key.account, key.id)
+		list.add(key.AccountID, key.ID)
 	}
 	rows, err := rowsOfList[userRow](ctx, s.reading(), list, `
 		SELECT `+userColumns+` FROM users WHERE (account_id, address) IN (SELECT s.account_id, s.id FROM s WHERE ?few)`)

@@ -203,7 +203,7 @@ var idShape = shapeOf("id text")
 // removeEndedEvents removes events that no request led to, with their deliveries, as
 // Retain does what belongs to a request. One that is still being told stays.
 func removeEndedEvents(ctx context.Context, tx session, age time.Duration, batch int) (int64, error) {
-	var rows []retained
+	var rows []rowKey
 	if err := tx.rows(ctx, &rows, endedEventsQuery, age.Microseconds(), batch); err != nil || len(rows) == 0 {
 		return 0, err
 	}

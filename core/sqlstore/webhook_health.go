@@ -50,12 +50,12 @@ var healthShape = shapeOf("account_id text, id text, healthy bool, failures int,
 // the events of those that were disabled by it.
 func (n endpointNews) record(ctx context.Context, tx session) (events [][]any, err error) {
 	keys := slices.SortedFunc(maps.Keys(n), func(a, b rowKey) int {
-		return cmp.Or(cmp.Compare(a.account, b.account), cmp.Compare(a.id, b.id))
+		return cmp.Or(cmp.Compare(a.AccountID, b.AccountID), cmp.Compare(a.ID, b.ID))
 	})
 	list := newList(healthShape, len(keys))
 	for _, key := range keys {
 		health := n[key]
-		list.add(key.account, key.id, health.healthy, health.failures, health.warned)
+		list.add(key.AccountID, key.ID, health.healthy, health.failures, health.warned)
 	}
 	// What did well before is not written again: most attempts do.
 	err = tx.execList(ctx, list, `
@@ -76,13 +76,13 @@ func (n endpointNews) record(ctx context.Context, tx session) (events [][]any, e
 		}
 		disabled, err := wrote(tx.exec(ctx, `
 			UPDATE webhook_endpoints SET disabled_at = ?now, disabled_reason = ?, updated_at = ?now
-			WHERE account_id = ? AND id = ? AND disabled_at IS NULL`, string(health.disable), key.account, key.id))
+			WHERE account_id = ? AND id = ? AND disabled_at IS NULL`, string(health.disable), key.AccountID, key.ID))
 		if err != nil {
 			return nil, err
 		}
 		if disabled {
-			events = append(events, eventArgs(tenants.AccountID(key.account), health.event))
-			tx.note(tenants.AccountID(key.account), endpointAudit(core.AuditEndpointDisabled, core.EndpointID(key.id)))
+			events = append(events, eventArgs(tenants.AccountID(key.AccountID), health.event))
+			tx.note(tenants.AccountID(key.AccountID), endpointAudit(core.AuditEndpointDisabled, core.EndpointID(key.ID)))
 		}
 	}
 	return events, nil
