@@ -191,6 +191,7 @@ func quietStart(r *run) {
 	if err != nil {
 		r.fatalf("%v", err)
 	}
+	time.Sleep(listening)
 	_ = p.Stop() // endsWhenAsked is about how
 	if printed := strings.TrimSpace(p.Output()); printed != "" {
 		r.errorf("it printed %q", shown(printed))

@@ -3,6 +3,7 @@ package sdktest
 import (
 	"encoding/base64"
 	"strings"
+	"time"
 
 	"github.com/passmend/passmend/plugins/sdk"
 )
@@ -18,6 +19,10 @@ const canary = "canary-7f3a9c51"
 // minSecret is the shortest secret that is looked for, in bytes: a shorter one is
 // in every other word.
 const minSecret = 8
+
+// listening is how long a case on silence waits before it looks: what a process
+// prints comes beside its answers.
+const listening = 250 * time.Millisecond
 
 // silentErrors provokes what it can with values that are found again, and looks at
 // every error that was told before, too.
@@ -97,6 +102,7 @@ func silentOutput(r *run) {
 	request, _ := r.deliverable("printed")
 	r.send(request)
 	r.provoke()
+	time.Sleep(listening)
 	if what := r.found(r.output()); what != "" {
 		r.errorf("the process printed %s", what)
 	}

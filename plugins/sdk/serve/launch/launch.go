@@ -127,7 +127,8 @@ func (p *Process) dispense() error {
 func (p *Process) Version() int { return p.plugin.NegotiatedVersion() }
 
 // Output is what the process printed so far on both streams, without its
-// handshake: at most the first 8 MiB.
+// handshake: at most the first 8 MiB. What it prints while it serves comes beside
+// its answers, a little later, and not at all when it ends before.
 func (p *Process) Output() string { return p.run.output.String() }
 
 // PID is the process's number.

@@ -85,6 +85,17 @@ func start(t *testing.T, way string, versions ...int) (*launch.Process, error) {
 	return p, err
 }
 
+// eventually waits up to 10 s: what a provider prints comes beside its answers, in
+// its own time.
+func eventually(holds func() bool) bool {
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 func TestAProviderRuns(t *testing.T) {
 	t.Parallel()
 	p, err := start(t, "good")
@@ -98,13 +109,13 @@ func TestAProviderRuns(t *testing.T) {
 		t.Errorf("version %d, pid %d", p.Version(), p.PID())
 	}
 	socket := p.Socket()
-	if err := p.Stop(); err != nil {
-		t.Errorf("Stop: %v", err)
-	}
 	for _, want := range []string{"before the handshake", "on standard output xxx", "on standard error"} {
-		if !strings.Contains(p.Output(), want) {
+		if !eventually(func() bool { return strings.Contains(p.Output(), want) }) {
 			t.Errorf("the output lacks %q", want)
 		}
+	}
+	if err := p.Stop(); err != nil {
+		t.Errorf("Stop: %v", err)
 	}
 	if strings.Contains(p.Output(), "|grpc|") {
 		t.Error("the handshake is in the output")
