@@ -60,11 +60,19 @@ func testMain(m *testing.M) int {
 		}
 	}
 	// The tests wait most of the time, for processes: more may than there are processors.
-	if err := flag.Set("test.parallel", "8"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	if !given("test.parallel") {
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	return pgtest.Main(m)
+}
+
+// given says whether the command line names the flag.
+func given(name string) (named bool) {
+	flag.Visit(func(f *flag.Flag) { named = named || f.Name == name })
+	return named
 }
 
 // site is a deployment of its own: a data directory, a sink in this process, the
