@@ -112,6 +112,8 @@ func TestUsageErrors(t *testing.T) {
 		{"short retention", "", []string{"serve", "--retention", "1h"}, "24h"},
 		{"burst on a window", "PASSMEND_LIMIT_RSTPWD=5/h:3", []string{"serve"}, "burst"},
 		{"bad coalescing", "PASSMEND_LIMIT_COALESCE=2d", []string{"serve"}, "PASSMEND_LIMIT_COALESCE"},
+		{"requests of nobody", "", []string{"request", "find", "ada@example.com"}, "--account: is needed: an account's id or slug; or --recover"},
+		{"requests of two", "", []string{"request", "find", "ada@example.com", "--account", "acme", "--recover"}, "--recover: goes without --account"},
 		{"request that is no id", "", []string{"request", "show", "x", "--account", "acme"}, "UUID"},
 		{"no keys file", "", []string{"serve", "--keys-file", "nowhere.json"}, "--keys-file"},
 		{"unknown default provider", "", []string{"serve", "--default-providers", "pigeon"}, "provider list"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,12 @@ func TestAccountsAreMailedToTheirAdmin(t *testing.T) {
 			mail := s.mailbox.Messages()[0]
 			if !slices.Equal(mail.To, []string{"boss@example.com"}) || !strings.Contains(mail.Text, "/acme/forgot\n") || !strings.Contains(mail.Text, "The Second\n"+s.base+"/second/forgot\n") {
 				t.Errorf("To %q: %s", mail.To, mail.Text)
+			}
+			find := func() string { return s.must("request", "find", "boss@example.com", "--recover") }
+			s.eventually("the request is sent", func() bool { return strings.Contains(find(), "sent") })
+			shown := s.must("request", "show", regexp.MustCompile(`[0-9a-f-]{36}`).FindString(find()), "--recover")
+			if !strings.Contains(shown, "accounts, attempt 1") || strings.Contains(shown, "@") {
+				t.Errorf("request show: %s", shown)
 			}
 			if code := srv.stop(); code != 0 {
 				t.Errorf("exit status %d after SIGTERM", code)

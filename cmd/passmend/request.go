@@ -28,20 +28,48 @@ func (d *desk) support() (*core.Support, error) {
 	return &core.Support{Ledger: d.store, Timelines: d.store, Digester: ring}, nil
 }
 
+// whose is where requests are looked for: an account, or the service itself.
+type whose struct {
+	account string
+	recover bool
+}
+
+func whoseFlags(cmd *cobra.Command) *whose {
+	w := new(whose)
+	cmd.Flags().StringVar(&w.account, "account", "", "the account's id or slug")
+	cmd.Flags().BoolVar(&w.recover, "recover", false, "what was asked of no account, by POST /v1/recover")
+	return w
+}
+
+// owner gives the account that the requests are kept under, and what to call it.
+func (w *whose) owner(ctx context.Context, d *desk) (id tenants.AccountID, name string, err error) {
+	switch {
+	case w.recover && w.account != "":
+		return "", "", usagef("--recover: goes without --account: what it looks at was asked of no account")
+	case w.recover:
+		return tenants.RecoverID, "POST /v1/recover", nil
+	case w.account == "":
+		return "", "", usagef("--account: is needed: an account's id or slug; or --recover")
+	}
+	account, err := d.account(ctx, w.account)
+	return account.ID, "account " + account.Slug, err
+}
+
 func requestShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "show ID --account ACCOUNT",
-		Short:   "Print a request's timeline: accepted, resolved, each attempt and report, redeemed",
-		Example: "  passmend request show 0197c0de-0000-7000-8000-00000000abcd --account acme",
-		Args:    cobra.ExactArgs(1),
+		Use:   "show ID (--account ACCOUNT | --recover)",
+		Short: "Print a request's timeline: accepted, resolved, each attempt and report, redeemed",
+		Example: `  passmend request show 0197c0de-0000-7000-8000-00000000abcd --account acme
+  passmend request show 0197c0de-0000-7000-8000-00000000abcd --recover`,
+		Args: cobra.ExactArgs(1),
 	}
-	account := cmd.Flags().String("account", "", "the account's id or slug")
+	whose := whoseFlags(cmd)
 	return deskCommand(cmd, func(ctx context.Context, d *desk, args []string) error {
 		id, ok := tenants.ParseUUID(args[0])
 		if !ok {
 			return usagef("ID: must be a request's UUID; 'passmend request find' shows them")
 		}
-		owner, err := d.account(ctx, *account)
+		owner, name, err := whose.owner(ctx, d)
 		if err != nil {
 			return err
 		}
@@ -49,9 +77,9 @@ func requestShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		timeline, err := support.Timeline(ctx, owner.ID, core.RequestID(id))
+		timeline, err := support.Timeline(ctx, owner, core.RequestID(id))
 		if errors.Is(err, core.ErrNotFound) {
-			return fmt.Errorf("account %s has no request %s", owner.Slug, id)
+			return fmt.Errorf("%s has no request %s", name, id)
 		}
 		if err != nil {
 			return err
@@ -62,14 +90,15 @@ func requestShowCommand() *cobra.Command {
 
 func requestFindCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "find ADDRESS --account ACCOUNT",
+		Use:   "find ADDRESS (--account ACCOUNT | --recover)",
 		Short: "List the requests for an address, newest first, a user's or not",
 		Long: `Lists the requests for an address. The ledger keeps no address of a request that
 has ended: it is found by a digest under the keys file.`,
-		Example: "  passmend request find ada@example.com --account acme",
-		Args:    cobra.ExactArgs(1),
+		Example: `  passmend request find ada@example.com --account acme
+  passmend request find ada@example.com --recover`,
+		Args: cobra.ExactArgs(1),
 	}
-	account := cmd.Flags().String("account", "", "the account's id or slug")
+	whose := whoseFlags(cmd)
 	limit := cmd.Flags().Int("limit", 20, "how many at the most, 1 to 100")
 	return deskCommand(cmd, func(ctx context.Context, d *desk, args []string) error {
 		if *limit < 1 || *limit > 100 {
@@ -79,7 +108,7 @@ has ended: it is found by a digest under the keys file.`,
 		if err != nil {
 			return usagef("ADDRESS: %w", err)
 		}
-		owner, err := d.account(ctx, *account)
+		owner, _, err := whose.owner(ctx, d)
 		if err != nil {
 			return err
 		}
@@ -87,7 +116,7 @@ has ended: it is found by a digest under the keys file.`,
 		if err != nil {
 			return err
 		}
-		found, err := support.Find(ctx, owner.ID, address, *limit)
+		found, err := support.Find(ctx, owner, address, *limit)
 		if err != nil {
 			return err
 		}
