@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"time"
 
@@ -26,8 +27,8 @@ type DispatchConfig struct {
 	Plugins   Plugins
 	// Admins is asked for mails of KindAccounts.
 	Admins Admins
-	// BaseURL is where the hosted pages are reached from outside. Links begin with
-	// it or with the account's own template, never with a header of a request.
+	// BaseURL is where the hosted pages are reached from outside. Links begin with it, with
+	// the account's own host or with its own template, never with a header of a request.
 	BaseURL *url.URL
 	// DefaultProviders is the chain of accounts that have none of their own.
 	DefaultProviders []string
@@ -174,8 +175,22 @@ func (d *Dispatcher) facts(ctx context.Context, account tenants.Account, known K
 	return facts, nil
 }
 
+// pages is where an account's pages begin: on its own host, at the service's port, or
+// under its name on the service's.
+func (d *Dispatcher) pages(account tenants.Account) *url.URL {
+	if account.Host == "" {
+		return d.c.BaseURL.JoinPath(account.Slug)
+	}
+	own := *d.c.BaseURL
+	own.Host = account.Host
+	if port := d.c.BaseURL.Port(); port != "" {
+		own.Host = net.JoinHostPort(account.Host, port)
+	}
+	return &own
+}
+
 func (d *Dispatcher) forgotURL(account tenants.Account) string {
-	return d.c.BaseURL.JoinPath(account.Slug, "forgot").String()
+	return d.pages(account).JoinPath("forgot").String()
 }
 
 func (d *Dispatcher) messageID(delivery Delivery) string {
@@ -199,7 +214,7 @@ func (d *Dispatcher) link(account tenants.Account, user User, token tenants.Secr
 	if account.LinkTemplate != "" {
 		return tenants.FillLink(account.LinkTemplate, account.ID, string(user.ID), token)
 	}
-	return tenants.NewSecret(d.c.BaseURL.JoinPath(account.Slug, "r", token.Reveal()).String())
+	return tenants.NewSecret(d.pages(account).JoinPath("r", token.Reveal()).String())
 }
 
 // attempt hands the mail to the provider that is next in the chain, or to the one

@@ -310,6 +310,34 @@ func TestRepeatSendsTheSameLink(t *testing.T) {
 }
 
 // T10: whatever changes a credential kills every link that is out.
+// Links and what a notice offers are on the account's own host, once it is verified.
+func TestLinksLeadToTheAccountsOwnHost(t *testing.T) {
+	t.Parallel()
+	const host = "login.acme.example"
+	for _, c := range []struct {
+		verified bool
+		pages    string
+	}{{false, "https://reset.example/acme/"}, {true, "https://" + host + "/"}} {
+		h := newHouse(t, 0, "a")
+		if err := h.store.SetDomain(t.Context(), h.account.ID, tenants.Domain{Host: host, Verified: c.verified}); err != nil {
+			t.Fatal(err)
+		}
+		h.ask("ada@example.com")
+		h.wait("the mail is sent", func() bool { return len(h.plugin.mails()) == 1 })
+		_, token, found := strings.Cut(h.plugin.mails()[0].Mail.Text, c.pages+"r/")
+		if !found {
+			t.Fatalf("the link leads elsewhere than to %s", c.pages)
+		}
+		if err := h.redeem(tenants.NewSecret(token[:43]), "several words in a row"); err != nil {
+			t.Fatal(err)
+		}
+		h.wait("the notice is sent", func() bool { return len(h.plugin.mails()) == 2 })
+		if text := h.plugin.mails()[1].Mail.Text; !strings.Contains(text, c.pages+"forgot") {
+			t.Errorf("the notice leads elsewhere than to %s: %s", c.pages, text)
+		}
+	}
+}
+
 func TestLinksDieWithTheCredential(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(h *house){

@@ -39,9 +39,9 @@ type Account struct {
 	Providers      []string // names in order; empty: the platform's default chain
 	Branding       Branding
 	Metadata       json.RawMessage // a JSON object as core.ParseMetadata gives it; nil means {}
-	// Host is the account's own host name, where the API answers without the account in
-	// the path; links lead to the platform's. It is the oldest of its verified domains,
-	// and set by adding those.
+	// Host is the account's own host name: API and pages answer there without the account
+	// in the path, and links lead there; empty: to the platform's. It is the oldest of its
+	// verified domains, and set by adding those.
 	Host string
 
 	Created time.Time

@@ -67,10 +67,10 @@ func accountHostAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add ACCOUNT HOST",
 		Short: "Answer on a host for an account, or say anew whether it is verified",
-		Long: `Answers on a host for an account: its API, without the account in the path. Its pages and
-links stay on the service's own host. Make sure that the host is the account's before you
-add it, or add it with --verified=false and again when you know. TLS for it ends at your
-proxy.`,
+		Long: `Answers on a host for an account: its API and its pages, without the account in the path.
+Links in its mails lead to its oldest verified host from then on; those of before still
+work. Make sure first that the host is the account's, that it leads to your proxy, and that
+TLS for it ends there; or add it with --verified=false, and again when you know.`,
 		Example: `  passmend account host add acme login.acme.example
   passmend account host add acme login.acme.example --verified=false`,
 		Args: cobra.ExactArgs(2),

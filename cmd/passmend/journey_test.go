@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -55,6 +60,66 @@ func TestForgottenPasswordComesBack(t *testing.T) {
 	if code := srv.stop(); code != 0 {
 		t.Errorf("exit status %d after SIGTERM", code)
 	}
+}
+
+// The whole way on a host of the account's own, to which the mail leads.
+func TestAHostOfItsOwnServesTheWholeWay(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.must("account", "host", "add", "acme", "login.acme.example")
+	s.serve()
+	base, err := url.Parse(s.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := "http://login.acme.example:" + base.Port()
+	client := s.clientAt(base.Host)
+	read := func(response *http.Response, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode >= 400 {
+			t.Fatalf("%s: %d %v", response.Request.URL.Path, response.StatusCode, err)
+		}
+		return string(body)
+	}
+
+	read(client.Post(own+"/v1/passwords", "application/vnd.api+json", strings.NewReader(`{"meta":{"email":"ada@example.com"}}`)))
+	link := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(own) + `/r/\S+$`).FindString(s.resetMail(1).Text)
+	if link == "" {
+		t.Fatal("the mail leads elsewhere")
+	}
+	view := regexp.MustCompile(`name="view" value="([^"]+)"`).FindStringSubmatch(read(client.Get(link)))
+	if view == nil {
+		t.Fatal("no form")
+	}
+	const chosen = "a new one, remembered"
+	done := read(client.PostForm(own+"/r", url.Values{"view": {view[1]}, "password": {chosen}, "repeat": {chosen}}))
+	if !strings.Contains(done, "Your password was changed") {
+		t.Error(done)
+	}
+	if got := s.signIn("ada@example.com", chosen); got.status != http.StatusCreated {
+		t.Errorf("sign-in with the new password: %d %s", got.status, got.body)
+	}
+}
+
+// clientAt is a browser without a screen: it keeps cookies, and finds every host at one
+// address.
+func (s *site) clientAt(address string) *http.Client {
+	s.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var dialer net.Dialer
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, address)
+	}}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Jar: jar, Transport: transport, Timeout: 30 * time.Second}
 }
 
 func bearerOf(t *testing.T, a answer) string {

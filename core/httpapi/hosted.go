@@ -34,6 +34,8 @@ var hostedFiles embed.FS
 //	GET  /{account}/r ── POST ─▶ 303 ─▶ GET /{account}/r/done
 //	  └─ "I did not ask" ── POST /{account}/r/dispute ─▶ 303 ─▶ GET /{account}/r/disputed
 //
+// On a host that is the account's own they begin without /{account}.
+//
 // Limits first: GET and HEAD change nothing, so that mail scanners may open a link
 // as often as they like; nothing on a page is built from a request header; no
 // page holds a token or a password; an address stands only on the page of
@@ -73,22 +75,27 @@ func (h *hosted) register(routes gin.IRouter) {
 	readRoute(anyHost, "/robots.txt", h.robots)
 	readRoute(anyHost, "/theme/:file", h.theme)
 
-	pages := anyHost.Group("", h.knownHost)
+	readRoute(anyHost, "/:account/logo/:file", h.branded(h.logo))
+	readRoute(anyHost, ownLogos+":file", h.branded(h.logo))
+	h.registerPages(anyHost.Group("/:account"))
+	h.registerPages(anyHost.Group(""))
+}
+
+// registerPages adds the pages of an account in one of their two places.
+func (h *hosted) registerPages(pages gin.IRoutes) {
 	get := func(path string, handle gin.HandlerFunc) { readRoute(pages, path, handle) }
-	get("/:account/logo/:file", h.logo)
+	get("/forgot", h.branded(h.getForgot))
+	pages.POST("/forgot", h.branded(h.sameOrigin(h.limited(h.postForgot))))
+	get("/forgot/again", h.branded(h.getAgain))
+	pages.POST("/forgot/again", h.branded(h.fromPrivatePage(h.limited(h.postAgain))))
 
-	get("/:account/forgot", h.branded(h.getForgot))
-	pages.POST("/:account/forgot", h.branded(h.sameOrigin(h.limited(h.postForgot))))
-	get("/:account/forgot/again", h.branded(h.getAgain))
-	pages.POST("/:account/forgot/again", h.branded(h.fromPrivatePage(h.limited(h.postAgain))))
-
-	get("/:account/r", h.branded(h.unlessGuessing(h.getReset)))
-	pages.POST("/:account/r", h.branded(h.sameOrigin(h.unlessGuessing(h.postReset))))
-	get("/:account/r/:token", h.branded(h.unlessGuessing(h.openLink)))
-	get("/:account/r/done", h.branded(h.getDone))
-	get("/:account/r/dispute", h.branded(h.getAgain))
-	pages.POST("/:account/r/dispute", h.branded(h.sameOrigin(h.unlessGuessing(h.postDispute))))
-	get("/:account/r/disputed", h.branded(h.getDisputed))
+	get("/r", h.branded(h.unlessGuessing(h.getReset)))
+	pages.POST("/r", h.branded(h.sameOrigin(h.unlessGuessing(h.postReset))))
+	get("/r/:token", h.branded(h.unlessGuessing(h.openLink)))
+	get("/r/done", h.branded(h.getDone))
+	get("/r/dispute", h.branded(h.getAgain))
+	pages.POST("/r/dispute", h.branded(h.sameOrigin(h.unlessGuessing(h.postDispute))))
+	get("/r/disputed", h.branded(h.getDisputed))
 }
 
 // readRoute adds a route for GET and HEAD; net/http leaves the body of HEAD out.
@@ -99,15 +106,6 @@ func readRoute(routes gin.IRoutes, path string, handle gin.HandlerFunc) {
 
 // hostedHandler answers for an account that is known.
 type hostedHandler func(*gin.Context, tenants.Account)
-
-// knownHost turns other hosts away before anything of an account is looked at
-// (threats.md, row 71).
-func (h *hosted) knownHost(c *gin.Context) {
-	if !h.c.knownHost(c.Request.Host) {
-		h.show(c, http.StatusMisdirectedRequest, "misdirected", h.neutral())
-		c.Abort()
-	}
-}
 
 // headers writes the list of threats.md, "Routes and exact headers". The page with
 // the token in its URL is no-referrer; the others are same-origin, because
@@ -132,14 +130,17 @@ func (h *hosted) headers(c *gin.Context) {
 	}
 }
 
-// branded finds the account of the path. Paused and canceled accounts are served
-// like any other (contract.md, B).
+// branded finds the account of the host or the path, and turns other hosts away before
+// anything of an account is shown (threats.md, row 71). Paused and canceled accounts are
+// served like any other (contract.md, B).
 func (h *hosted) branded(next hostedHandler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Request = c.Request.WithContext(h.c.withOrigin(c))
-		account, err := h.c.Resolver.Resolve(c.Request.Context(), c.Param("account"))
+		account, err := h.account(c)
 		switch {
-		case errors.Is(err, tenants.ErrUnknown):
+		case errors.Is(err, errUnknownHost):
+			h.show(c, http.StatusMisdirectedRequest, "misdirected", h.neutral())
+		case errors.Is(err, tenants.ErrUnknown), errors.Is(err, errNoAccount):
 			h.show(c, http.StatusNotFound, "noaccount", h.neutral())
 		case err != nil:
 			h.unavailable(c, h.neutral(), "account not found out", err)
@@ -149,11 +150,24 @@ func (h *hosted) branded(next hostedHandler) gin.HandlerFunc {
 	}
 }
 
+// account gives the one whose page it is: on the host of one, the path names none.
+func (h *hosted) account(c *gin.Context) (tenants.Account, error) {
+	ctx, named := c.Request.Context(), c.Param("account")
+	account, err := h.c.hostAccount(ctx, c.Request.Host)
+	switch {
+	case err != nil || account.ID != "" && named == "":
+		return account, err
+	case account.ID != "":
+		return tenants.Account{}, tenants.ErrUnknown
+	}
+	return h.c.pathAccount(ctx, named)
+}
+
 // sameOrigin refuses a form that another site sent (threats.md, row 26).
 func (h *hosted) sameOrigin(next hostedHandler) hostedHandler {
 	return func(c *gin.Context, account tenants.Account) {
 		if err := h.csrf.Check(c.Request); err != nil {
-			h.show(c, http.StatusForbidden, "refused", h.page(account))
+			h.show(c, http.StatusForbidden, "refused", h.page(c, account))
 			return
 		}
 		next(c, account)
@@ -201,7 +215,7 @@ func (h *hosted) unlessGuessing(next hostedHandler) hostedHandler {
 // tooMany says when to come back.
 func (h *hosted) tooMany(c *gin.Context, account tenants.Account, over *excess) {
 	c.Header("Retry-After", wholeSeconds(over.wait))
-	p := h.page(account)
+	p := h.page(c, account)
 	p.Limit, p.Wait = over.name, inAbout(over.wait)
 	h.show(c, http.StatusTooManyRequests, "limited", p)
 }
@@ -223,7 +237,7 @@ func (h *hosted) form(c *gin.Context, account tenants.Account) (fields url.Value
 	if errors.As(err, &tooLarge) {
 		status = http.StatusRequestEntityTooLarge
 	}
-	h.show(c, status, "unreadable", h.page(account))
+	h.show(c, status, "unreadable", h.page(c, account))
 	return nil, false
 }
 

@@ -25,7 +25,8 @@ import (
 func TestInChromium(t *testing.T) {
 	t.Parallel()
 	browser := startChromium(t)
-	t.Run("T17 the journey by keyboard leaks nothing", func(t *testing.T) { journeyByKeyboard(t, browser) })
+	t.Run("T17 the journey by keyboard leaks nothing", func(t *testing.T) { journeyByKeyboard(t, browser, "") })
+	t.Run("T17 the journey on a host of the account's own", func(t *testing.T) { journeyByKeyboard(t, browser, ownHost) })
 	t.Run("T17 sees a leaking page", func(t *testing.T) { leakIsSeen(t, browser) })
 	t.Run("T18 a scanner that runs scripts spends nothing", func(t *testing.T) { scriptingScanner(t, browser) })
 	t.Run("T27 no page is shown in a frame", func(t *testing.T) { framesAreRefused(t, browser) })
@@ -59,6 +60,7 @@ func startChromium(t *testing.T) chromium {
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.UserDataDir(dir), chromedp.Env("TMPDIR="+dir),
+		chromedp.Flag("host-resolver-rules", "MAP "+ownHost+" 127.0.0.1"),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	t.Cleanup(cancel)
@@ -217,20 +219,25 @@ func (b *tab) leaks(origin, token string, seen *watcher) (found []string) {
 	return found
 }
 
-func journeyByKeyboard(t *testing.T, browser chromium) {
+func journeyByKeyboard(t *testing.T, browser chromium, host string) {
 	var seen watcher
 	s := newSite(t, wrapped(seen.wrap))
 	s.acme = s.withLogo(s.acme)
+	origin, root := s.url, "/acme"
+	if host != "" {
+		s.moveTo(host)
+		origin, root = "http://"+host+":"+s.config.BaseURL.Port(), ""
+	}
 	b := openTab(t, browser)
 	b.withoutScripts()
 
-	b.do(chromedp.Navigate(s.url + "/acme/forgot"))
+	b.do(chromedp.Navigate(origin + root + "/forgot"))
 	b.tabTo("email")
 	b.do(chromedp.KeyEvent("ada@example.com\r"))
 	b.waitTitle("Check your inbox")
 
 	token := s.link(s.acme, "ada@example.com")
-	b.do(chromedp.Navigate(s.url + "/acme/r/" + token))
+	b.do(chromedp.Navigate(origin + root + "/r/" + token))
 	b.waitTitle("Choose a new password")
 	b.tabTo("username")
 	b.tabTo("password")
@@ -254,7 +261,7 @@ func journeyByKeyboard(t *testing.T, browser chromium) {
 	if diff := cmp.Diff([]string{"acme ada@example.com"}, s.intake.all()); diff != "" {
 		t.Errorf("accepted (-want +got):\n%s", diff)
 	}
-	if found := b.leaks(s.url, token, &seen); len(found) > 0 {
+	if found := b.leaks(origin, token, &seen); len(found) > 0 {
 		t.Errorf("the token is in %v", found)
 	}
 	if n := len(b.requests); n < 6 {

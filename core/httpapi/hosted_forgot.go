@@ -14,7 +14,7 @@ import (
 
 // getForgot draws the form. ?email= fills it in, as the upstream's form does.
 func (h *hosted) getForgot(c *gin.Context, account tenants.Account) {
-	p := h.page(account)
+	p := h.page(c, account)
 	if email := strings.TrimSpace(c.Query("email")); len(email) <= core.MaxAddressBytes {
 		p.Email = email
 	}
@@ -57,7 +57,7 @@ func (h *hosted) askForm(c *gin.Context, account tenants.Account) (url.Values, b
 
 func (h *hosted) forgotAgain(c *gin.Context, account tenants.Account, typed, problemText string) {
 	h.c.Observer.Rejected("malformed")
-	p := h.page(account)
+	p := h.page(c, account)
 	p.Email = typed
 	p.Problems = []fieldProblem{{"email", problemText}}
 	h.show(c, http.StatusUnprocessableEntity, "forgot", p)
@@ -65,7 +65,7 @@ func (h *hosted) forgotAgain(c *gin.Context, account tenants.Account, typed, pro
 
 // getAgain is for who reloads the answer of postAgain from the address bar.
 func (h *hosted) getAgain(c *gin.Context, account tenants.Account) {
-	h.redirect(c, h.page(account).Root+"/forgot")
+	h.redirect(c, h.page(c, account).Root+"/forgot")
 }
 
 // postAgain asks for a new link in place of an expired one, for the address that
@@ -89,7 +89,7 @@ func (h *hosted) accept(c *gin.Context, account tenants.Account, address core.Ad
 		h.tooMany(c, account, over)
 		return
 	}
-	p := h.page(account)
+	p := h.page(c, account)
 	if err := h.c.Intake.Accept(c.Request.Context(), account, core.Ask{Address: address}); err != nil {
 		reason := "db_unavailable"
 		if errors.Is(err, core.ErrBusy) {

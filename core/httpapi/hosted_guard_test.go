@@ -9,6 +9,7 @@ import (
 	"testing"
 	texttemplate "text/template"
 
+	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 
@@ -293,7 +294,7 @@ func TestT24bSeesUnescapedText(t *testing.T) {
 	draw := func(name string) []string {
 		account := tenants.New(s.acme.ID, "acme", name)
 		var body strings.Builder
-		if err := raw.ExecuteTemplate(&body, "page", s.hosted.page(account)); err != nil {
+		if err := raw.ExecuteTemplate(&body, "page", s.hosted.page(&gin.Context{}, account)); err != nil {
 			t.Fatal(err)
 		}
 		return shapeOf(parseMarkup(t, body.String()))

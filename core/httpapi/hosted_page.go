@@ -20,7 +20,7 @@ import (
 // hostedPage is what a template may show. All of it is text and is escaped.
 type hostedPage struct {
 	Brand brand
-	Root  string // path of the account's pages, as /acme
+	Root  string // path of the account's pages, as /acme; empty on a host of its own
 
 	Problems []fieldProblem // in the order of the form
 	Email    string         // forgot: what was typed or prefilled
@@ -65,8 +65,16 @@ func (p hostedPage) FirstProblem(field string) bool {
 	return len(p.Problems) > 0 && p.Problems[0].Field == field
 }
 
-func (h *hosted) page(account tenants.Account) hostedPage {
-	root := "/" + account.Slug
+// ownLogos is where logos are on a host that is an account's own.
+const ownLogos = "/assets/logo/"
+
+// page stands where the request's page does: what it leads to is there too.
+func (h *hosted) page(c *gin.Context, account tenants.Account) hostedPage {
+	root, logos := "", ownLogos
+	if c.Param("account") != "" {
+		root = "/" + account.Slug
+		logos = root + "/logo/"
+	}
 	b := brand{
 		Name:    account.ProductName(),
 		Theme:   h.themePath(account.Branding.Accent),
@@ -76,7 +84,7 @@ func (h *hosted) page(account tenants.Account) hostedPage {
 		b.MailTo = "mailto:" + url.PathEscape(b.Support)
 	}
 	if account.Branding.LogoHash != "" {
-		b.Logo = root + "/logo/" + account.Branding.LogoHash + ".png"
+		b.Logo = logos + account.Branding.LogoHash + ".png"
 	}
 	return hostedPage{Brand: b, Root: root, Retry: root + "/forgot", Stay: inWords(pageLife)}
 }

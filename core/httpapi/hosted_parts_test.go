@@ -57,7 +57,17 @@ func (m *memoryAccounts) Resolve(_ context.Context, ref string) (tenants.Account
 	return tenants.Account{}, tenants.ErrUnknown
 }
 
-func (m *memoryAccounts) ResolveHost(context.Context, string) (tenants.Account, error) {
+func (m *memoryAccounts) ResolveHost(_ context.Context, name string) (tenants.Account, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fault != nil {
+		return tenants.Account{}, m.fault
+	}
+	for _, account := range m.accounts {
+		if account.Host != "" && account.Host == name {
+			return account, nil
+		}
+	}
 	return tenants.Account{}, tenants.ErrUnknown
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -24,10 +25,10 @@ func (h *hosted) openLink(c *gin.Context, account tenants.Account) {
 		return
 	}
 	if err := h.issueTicket(c, account, token); err != nil {
-		h.unavailable(c, h.page(account), "cookie not sealed", err)
+		h.unavailable(c, h.page(c, account), "cookie not sealed", err)
 		return
 	}
-	h.redirect(c, h.page(account).Root+"/r")
+	h.redirect(c, h.page(c, account).Root+"/r")
 }
 
 func linkResult(err error) string {
@@ -46,7 +47,7 @@ func linkResult(err error) string {
 // getReset draws the form for the link that the cookie holds.
 func (h *hosted) getReset(c *gin.Context, account tenants.Account) {
 	if t, holder, ok := h.opened(c, account); ok {
-		h.show(c, http.StatusOK, "reset", h.resetPage(account, t, holder))
+		h.show(c, http.StatusOK, "reset", h.resetPage(c, account, t, holder))
 	}
 }
 
@@ -60,7 +61,7 @@ func (h *hosted) viewedForm(c *gin.Context, account tenants.Account) (t ticket, 
 		return t, holder, nil, false
 	}
 	if !t.viewed(onlyValue(fields, "view")) {
-		h.show(c, http.StatusForbidden, "refused", h.page(account))
+		h.show(c, http.StatusForbidden, "refused", h.page(c, account))
 		return t, holder, nil, false
 	}
 	return t, holder, fields, true
@@ -77,12 +78,12 @@ func (h *hosted) postDispute(c *gin.Context, account tenants.Account) {
 		return
 	}
 	h.dropTicket(c)
-	h.redirect(c, h.page(account).Root+"/r/disputed")
+	h.redirect(c, h.page(c, account).Root+"/r/disputed")
 }
 
 // getDisputed is getDone for a link that was disputed.
 func (h *hosted) getDisputed(c *gin.Context, account tenants.Account) {
-	h.show(c, http.StatusOK, "disputed", h.page(account))
+	h.show(c, http.StatusOK, "disputed", h.page(c, account))
 }
 
 // postReset sets the new password. The link survives a password that is refused.
@@ -107,13 +108,13 @@ func (h *hosted) postReset(c *gin.Context, account tenants.Account) {
 		return
 	}
 	h.dropTicket(c)
-	h.redirect(c, h.page(account).Root+"/r/done")
+	h.redirect(c, h.page(c, account).Root+"/r/done")
 }
 
 // getDone says that it worked. It shows nothing of anybody, so that it needs no
 // cookie and survives a reload.
 func (h *hosted) getDone(c *gin.Context, account tenants.Account) {
-	h.show(c, http.StatusOK, "done", h.page(account))
+	h.show(c, http.StatusOK, "done", h.page(c, account))
 }
 
 // opened gives the ticket of the request and whose link it holds. When it cannot,
@@ -121,7 +122,7 @@ func (h *hosted) getDone(c *gin.Context, account tenants.Account) {
 func (h *hosted) opened(c *gin.Context, account tenants.Account) (ticket, core.Holder, bool) {
 	t, ok := h.readTicket(c)
 	if !ok {
-		h.show(c, http.StatusForbidden, "timedout", h.page(account))
+		h.show(c, http.StatusForbidden, "timedout", h.page(c, account))
 		return ticket{}, core.Holder{}, false
 	}
 	if t.Account != account.ID {
@@ -139,7 +140,7 @@ func (h *hosted) opened(c *gin.Context, account tenants.Account) (ticket, core.H
 // deadLink answers for a link that cannot be used. Only a genuine one is told
 // that it is too old; for the rest there is one page, byte for byte.
 func (h *hosted) deadLink(c *gin.Context, account tenants.Account, holder core.Holder, err error) {
-	p := h.page(account)
+	p := h.page(c, account)
 	switch {
 	case errors.Is(err, core.ErrUnknownLink):
 		h.gate.guessed(c.Request)
@@ -158,15 +159,15 @@ func (h *hosted) deadLink(c *gin.Context, account tenants.Account, holder core.H
 		p.Again = sealed
 		h.show(c, http.StatusGone, "expired", p)
 	default:
-		if c.FullPath() == "/:account/r" || c.FullPath() == "/:account/r/dispute" {
+		if path := c.FullPath(); strings.HasSuffix(path, "/r") || strings.HasSuffix(path, "/r/dispute") {
 			p.Retry = p.Root + "/r"
 		}
 		h.unavailable(c, p, "link not used", err)
 	}
 }
 
-func (h *hosted) resetPage(account tenants.Account, t ticket, holder core.Holder) hostedPage {
-	p := h.page(account)
+func (h *hosted) resetPage(c *gin.Context, account tenants.Account, t ticket, holder core.Holder) hostedPage {
+	p := h.page(c, account)
 	p.Address = holder.User.Address.Reveal()
 	p.Minimum, p.Maximum = account.Password.Minimum, core.MaxPasswordChars
 	p.View = t.View
@@ -175,7 +176,7 @@ func (h *hosted) resetPage(account tenants.Account, t ticket, holder core.Holder
 
 // resetAgain draws the form anew, without what was typed.
 func (h *hosted) resetAgain(c *gin.Context, account tenants.Account, t ticket, holder core.Holder, wrong fieldProblem) {
-	p := h.resetPage(account, t, holder)
+	p := h.resetPage(c, account, t, holder)
 	p.Problems = []fieldProblem{wrong}
 	h.show(c, http.StatusUnprocessableEntity, "reset", p)
 }

@@ -80,30 +80,20 @@ func (h *hosted) theme(c *gin.Context) {
 }
 
 // logo serves the account's logo under the hash that its branding names.
-func (h *hosted) logo(c *gin.Context) {
-	ctx := c.Request.Context()
+func (h *hosted) logo(c *gin.Context, account tenants.Account) {
 	missing := func() { h.show(c, http.StatusNotFound, "noaccount", h.neutral()) }
-	account, err := h.c.Resolver.Resolve(ctx, c.Param("account"))
-	if errors.Is(err, tenants.ErrUnknown) {
-		missing()
-		return
-	}
-	if err != nil {
-		h.unavailable(c, h.neutral(), "account not found out", err)
-		return
-	}
 	file := c.Param("file")
 	if !logoFile.MatchString(file) || file != account.Branding.LogoHash+".png" {
 		missing()
 		return
 	}
-	png, err := h.c.Accounts.Logo(ctx, account.ID)
+	png, err := h.c.Accounts.Logo(c.Request.Context(), account.ID)
 	if errors.Is(err, core.ErrNotFound) {
 		missing()
 		return
 	}
 	if err != nil {
-		h.unavailable(c, h.page(account), "logo not read", err)
+		h.unavailable(c, h.page(c, account), "logo not read", err)
 		return
 	}
 	// A logo replaced a moment ago must not be kept for a year under the old name.
