@@ -72,6 +72,7 @@ func bySection(t *testing.T, target contract.Target, described *witness, choose 
 		for _, section := range sections() {
 			t.Run(section, func(t *testing.T) {
 				t.Parallel()
+				target := target // each section has a client of its own
 				target.Client = described.client(section, target.Receiver != nil)
 				cases := slices.DeleteFunc(contract.Only(contract.Cases(), section+"/"), func(c contract.Case) bool { return !choose(c) })
 				report := contract.Exercise(t.Context(), t, target, cases)
