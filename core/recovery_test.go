@@ -309,7 +309,6 @@ func TestRepeatSendsTheSameLink(t *testing.T) {
 	}
 }
 
-// T10: whatever changes a credential kills every link that is out.
 // Links and what a notice offers are on the account's own host, once it is verified.
 func TestLinksLeadToTheAccountsOwnHost(t *testing.T) {
 	t.Parallel()
@@ -338,6 +337,7 @@ func TestLinksLeadToTheAccountsOwnHost(t *testing.T) {
 	}
 }
 
+// T10: whatever changes a credential kills every link that is out.
 func TestLinksDieWithTheCredential(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(h *house){

@@ -65,7 +65,7 @@ func (h *hosted) forgotAgain(c *gin.Context, account tenants.Account, typed, pro
 
 // getAgain is for who reloads the answer of postAgain from the address bar.
 func (h *hosted) getAgain(c *gin.Context, account tenants.Account) {
-	h.redirect(c, h.page(c, account).Root+"/forgot")
+	h.redirect(c, rootOf(c, account)+"/forgot")
 }
 
 // postAgain asks for a new link in place of an expired one, for the address that

@@ -68,11 +68,18 @@ func (p hostedPage) FirstProblem(field string) bool {
 // ownLogos is where logos are on a host that is an account's own.
 const ownLogos = "/assets/logo/"
 
+// rootOf is where the pages stand to which the request's page belongs.
+func rootOf(c *gin.Context, account tenants.Account) string {
+	if c.Param("account") == "" {
+		return ""
+	}
+	return "/" + account.Slug
+}
+
 // page stands where the request's page does: what it leads to is there too.
 func (h *hosted) page(c *gin.Context, account tenants.Account) hostedPage {
-	root, logos := "", ownLogos
-	if c.Param("account") != "" {
-		root = "/" + account.Slug
+	root, logos := rootOf(c, account), ownLogos
+	if root != "" {
 		logos = root + "/logo/"
 	}
 	b := brand{

@@ -28,7 +28,7 @@ func (h *hosted) openLink(c *gin.Context, account tenants.Account) {
 		h.unavailable(c, h.page(c, account), "cookie not sealed", err)
 		return
 	}
-	h.redirect(c, h.page(c, account).Root+"/r")
+	h.redirect(c, rootOf(c, account)+"/r")
 }
 
 func linkResult(err error) string {
@@ -78,7 +78,7 @@ func (h *hosted) postDispute(c *gin.Context, account tenants.Account) {
 		return
 	}
 	h.dropTicket(c)
-	h.redirect(c, h.page(c, account).Root+"/r/disputed")
+	h.redirect(c, rootOf(c, account)+"/r/disputed")
 }
 
 // getDisputed is getDone for a link that was disputed.
@@ -108,7 +108,7 @@ func (h *hosted) postReset(c *gin.Context, account tenants.Account) {
 		return
 	}
 	h.dropTicket(c)
-	h.redirect(c, h.page(c, account).Root+"/r/done")
+	h.redirect(c, rootOf(c, account)+"/r/done")
 }
 
 // getDone says that it worked. It shows nothing of anybody, so that it needs no
