@@ -1,17 +1,13 @@
 package main
 
 import (
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
-
-var viewForm = regexp.MustCompile(`name="view" value="([^"]+)"`)
 
 // Whoever did not ask says so on the page of the link: the account's endpoint is told,
 // the link is dead, and support and audit see it. On both engines.
@@ -28,22 +24,7 @@ func TestSomebodyDidNotAsk(t *testing.T) {
 			h.forgetQuietly("ada@example.com")
 			token := h.await("/hook", "user.password-reset", 1)[0].resetToken(t)
 
-			jar, err := cookiejar.New(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			browser := &http.Client{Jar: jar}
-			visit := func(response *http.Response, err error) (int, string) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer response.Body.Close()
-				body, err := io.ReadAll(response.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return response.StatusCode, string(body)
-			}
+			browser, visit := browserAt(t, h.base), visiting(t)
 			_, page := visit(browser.Get(h.base + "/demo/r/" + token))
 			found := viewForm.FindStringSubmatch(page)
 			if found == nil {

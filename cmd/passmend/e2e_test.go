@@ -301,6 +301,9 @@ func (s *site) resetMail(n int) mailbox.Message {
 	return message
 }
 
+// idForm finds a request's id in what a command prints.
+var idForm = regexp.MustCompile(`[0-9a-f-]{36}`)
+
 var linkForm = regexp.MustCompile(`(?m)^https?://\S+/r/(A[A-Za-z0-9_-]{42})$`)
 
 func tokenOf(t *testing.T, m mailbox.Message) string {

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"io"
-	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -73,53 +69,29 @@ func TestAHostOfItsOwnServesTheWholeWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := "http://login.acme.example:" + base.Port()
-	client := s.clientAt(base.Host)
-	read := func(response *http.Response, err error) string {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(response.Body)
-		if err != nil || response.StatusCode >= 400 {
-			t.Fatalf("%s: %d %v", response.Request.URL.Path, response.StatusCode, err)
-		}
-		return string(body)
-	}
+	browser, visit := browserAt(t, s.base), visiting(t)
 
-	read(client.Post(own+"/v1/passwords", "application/vnd.api+json", strings.NewReader(`{"meta":{"email":"ada@example.com"}}`)))
+	asked := strings.NewReader(`{"meta":{"email":"ada@example.com"}}`)
+	if status, body := visit(browser.Post(own+"/v1/passwords", "application/vnd.api+json", asked)); status != http.StatusAccepted {
+		t.Fatalf("POST passwords: %d %s", status, body)
+	}
 	link := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(own) + `/r/\S+$`).FindString(s.resetMail(1).Text)
 	if link == "" {
 		t.Fatal("the mail leads elsewhere")
 	}
-	view := regexp.MustCompile(`name="view" value="([^"]+)"`).FindStringSubmatch(read(client.Get(link)))
+	status, page := visit(browser.Get(link))
+	view := viewForm.FindStringSubmatch(page)
 	if view == nil {
-		t.Fatal("no form")
+		t.Fatalf("no form: %d %s", status, page)
 	}
 	const chosen = "a new one, remembered"
-	done := read(client.PostForm(own+"/r", url.Values{"view": {view[1]}, "password": {chosen}, "repeat": {chosen}}))
-	if !strings.Contains(done, "Your password was changed") {
-		t.Error(done)
+	status, page = visit(browser.PostForm(own+"/r", url.Values{"view": {view[1]}, "password": {chosen}, "repeat": {chosen}}))
+	if status != http.StatusOK || !strings.Contains(page, "Your password was changed") {
+		t.Errorf("%d %s", status, page)
 	}
 	if got := s.signIn("ada@example.com", chosen); got.status != http.StatusCreated {
 		t.Errorf("sign-in with the new password: %d %s", got.status, got.body)
 	}
-}
-
-// clientAt is a browser without a screen: it keeps cookies, and finds every host at one
-// address.
-func (s *site) clientAt(address string) *http.Client {
-	s.t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var dialer net.Dialer
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return dialer.DialContext(ctx, network, address)
-	}}
-	s.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Jar: jar, Transport: transport, Timeout: 30 * time.Second}
 }
 
 func bearerOf(t *testing.T, a answer) string {
@@ -377,7 +349,7 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 	}
 	s.eventually("the notice is out", func() bool { return len(s.mailbox.Messages()) == 2 })
 	found := s.must("request", "find", "Ada@example.com", "--account", "acme")
-	id := regexp.MustCompile(`[0-9a-f-]{36}`).FindString(found)
+	id := idForm.FindString(found)
 	var shown string
 	s.eventually("the notice is settled", func() bool {
 		shown = s.must("request", "show", id, "--account", "acme")
@@ -396,7 +368,7 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 	if got.status != http.StatusOK || !strings.Contains(got.body, `"redeemed"`) {
 		t.Errorf("over the API: %d %s", got.status, got.body)
 	}
-	if got := s.must("request", "find", "eve@example.com", "--account", "acme"); regexp.MustCompile(`[0-9a-f-]{36}`).MatchString(got) {
+	if got := s.must("request", "find", "eve@example.com", "--account", "acme"); idForm.MatchString(got) {
 		t.Errorf("another address finds %s", got)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,7 +36,7 @@ func TestAccountsAreMailedToTheirAdmin(t *testing.T) {
 			}
 			find := func() string { return s.must("request", "find", "boss@example.com", "--recover") }
 			s.eventually("the request is sent", func() bool { return strings.Contains(find(), "sent") })
-			shown := s.must("request", "show", regexp.MustCompile(`[0-9a-f-]{36}`).FindString(find()), "--recover")
+			shown := s.must("request", "show", idForm.FindString(find()), "--recover")
 			if !strings.Contains(shown, "accounts, attempt 1") || strings.Contains(shown, "@") {
 				t.Errorf("request show: %s", shown)
 			}

@@ -65,7 +65,7 @@ func TestABouncedAddressGetsNoMoreMail(t *testing.T) {
 			t.Fatalf("%s: %d %s", c.path, got.status, got.body)
 		}
 	}
-	shown := s.must("request", "show", regexp.MustCompile(`[0-9a-f-]{36}`).FindString(find()), "--account", "acme")
+	shown := s.must("request", "show", idForm.FindString(find()), "--account", "acme")
 	if n := strings.Count(shown, "mail, bounced    told by post: the recipient's address does not exist or takes no mail"); n != 1 || strings.Contains(shown, "ada@") {
 		t.Errorf("%d bounces, want 1:\n%s", n, shown)
 	}
